@@ -1,0 +1,1 @@
+//! The echo, discard and character generator services, over TCP and UDP.

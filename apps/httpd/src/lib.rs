@@ -1,0 +1,1 @@
+//! A server of files over HTTP/1.1.

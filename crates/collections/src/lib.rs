@@ -1,0 +1,1 @@
+//! Flow table, slab and timing wheel, laid out in an arena.

@@ -1,0 +1,1 @@
+//! Configuration, budgets and reports of a running Freeway.

@@ -1,0 +1,1 @@
+//! A core's memory: arena, packet pool, bursts, rings.

@@ -1,0 +1,1 @@
+//! What a device looks like to a core: receive and transmit queues.

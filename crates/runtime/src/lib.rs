@@ -1,0 +1,1 @@
+//! The per-core loop: poll, pin, idle, hand over between cores.

@@ -1,0 +1,1 @@
+//! One core's whole host: interfaces, neighbours, routes, UDP and TCP.

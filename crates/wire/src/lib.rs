@@ -1,0 +1,1 @@
+//! Formats of the packets on the wire: views over bytes and their representations.

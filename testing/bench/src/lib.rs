@@ -1,0 +1,1 @@
+//! Whole-stack benchmarks over the in-process pipe.

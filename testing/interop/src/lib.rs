@@ -1,0 +1,1 @@
+//! Linux as the peer, in network namespaces of the test's own.

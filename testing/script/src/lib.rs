@@ -1,0 +1,1 @@
+//! Segment-by-segment scenarios against the stack.
