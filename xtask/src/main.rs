@@ -1,1 +1,89 @@
-fn main() {}
+//! `cargo xtask`: the project's chores, the same for people and for CI.
+
+#![forbid(unsafe_code)]
+
+mod ci;
+mod deps;
+mod edges;
+mod fuzz;
+mod interop;
+mod loom;
+mod memory;
+mod shell;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// The project's chores.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Clone, Copy, Subcommand)]
+enum Chore {
+    /// Check the rules no compiler checks: crate edges, unsafe islands, file headers, no_std, length, links
+    Tidy,
+    /// Everything that must pass before a change is taken, in order; stops at the first failure
+    Ci {
+        /// Print the steps and run nothing
+        #[arg(long)]
+        list: bool,
+    },
+    /// Run the unsafe islands under Miri, or under AddressSanitizer where Miri is not installed
+    Miri,
+    /// Run the lock-free rings through every interleaving
+    Loom,
+    /// Run every fuzz target for a while
+    Fuzz {
+        /// Time for each target
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
+    /// Run the tests against Linux in network namespaces (needs root)
+    Interop,
+    /// Print the Debian packages that the privileged tests need
+    Deps,
+}
+
+fn main() -> ExitCode {
+    let root = root();
+    match run(&root, Arguments::parse().chore) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(root: &Path, chore: Chore) -> Result<()> {
+    match chore {
+        Chore::Tidy => tidy::run(root),
+        Chore::Ci { list: true } => {
+            ci::list();
+            Ok(())
+        }
+        Chore::Ci { list: false } => ci::run(root),
+        Chore::Miri => memory::run(root),
+        Chore::Loom => loom::run(root),
+        Chore::Fuzz { seconds } => fuzz::run(root, seconds),
+        Chore::Interop => interop::run(root),
+        Chore::Deps => {
+            deps::list();
+            Ok(())
+        }
+    }
+}
+
+/// The workspace's root: this crate lies one directory below it.
+fn root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_path_buf()
+}

@@ -1,0 +1,16 @@
+//! `cargo xtask deps`: what the privileged tests call, by the Debian package that holds it.
+
+/// Packages, each with what it is for.
+const PACKAGES: [(&str, &str); 4] = [
+    ("iproute2", "network namespaces, veth pairs, addresses"),
+    ("iputils-ping", "echo requests"),
+    ("ethtool", "switching offloads off"),
+    ("curl", "an HTTP client that is not ours"),
+];
+
+/// Prints the packages' names, one a line, for `apt-get install $(cargo xtask deps)`.
+pub fn list() {
+    for (package, _) in PACKAGES {
+        println!("{package}");
+    }
+}
