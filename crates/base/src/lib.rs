@@ -2,7 +2,7 @@
 //!
 //! Nothing here knows of packets or of an operating system: the clock is read by the runtime (or moved by the
 //! simulator) and handed down as an [`Instant`]; randomness is drawn once at start and handed down as a
-//! [`Seed`](rng::Seed).
+//! [`Seed`].
 
 #![no_std]
 #![forbid(unsafe_code)]

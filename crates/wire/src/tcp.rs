@@ -1,0 +1,346 @@
+//! TCP, RFC 9293 section 3.1.
+//!
+//! ```text
+//!  0               1               2               3
+//! +-------------------------------+-------------------------------+
+//! |          source port          |       destination port        |   0
+//! |                        sequence number                        |   4
+//! |                     acknowledgment number                     |   8
+//! +-------+-------+-+-+-+-+-+-+-+-+-------------------------------+
+//! | words |  rsv  |C|E|U|A|P|R|S|F|            window             |  12
+//! +-------+-------+-+-+-+-+-+-+-+-+-------------------------------+
+//! |           checksum            |        urgent pointer         |  16
+//! |                  options, (words - 5) words                   |  20
+//! +---------------------------------------------------------------+
+//! ```
+//!
+//! Options: RFC 9293 section 3.2 (maximum segment size), RFC 7323 (window scale, timestamps), RFC 2018 (selective
+//! acknowledgement), RFC 7413 (Fast Open), RFC 5482 (user timeout).
+
+mod flags;
+mod options;
+mod seq;
+
+use core::net::IpAddr;
+
+use crate::bytes::{self, U8, U16, U32};
+use crate::{Error, Protocol, Result, checksum};
+
+pub use flags::Flags;
+pub use options::{FastOpenCookie, Options, SackBlocks, Timestamps, UserTimeout};
+pub use seq::SeqNumber;
+
+/// Bytes of a header without options.
+pub const HEADER_LEN: usize = 20;
+
+/// Bytes of the longest header.
+pub const HEADER_LEN_MAX: usize = 60;
+
+/// Bytes of the header that an established connection uses when it has timestamps: NOP, NOP, timestamps.
+pub const HEADER_LEN_TIMESTAMPS: usize = HEADER_LEN + options::TIMESTAMPS_ALIGNED_LEN;
+
+mod field {
+    use super::{U8, U16, U32};
+
+    pub const SRC_PORT: U16 = U16(0);
+    pub const DST_PORT: U16 = U16(2);
+    pub const SEQ: U32 = U32(4);
+    pub const ACK: U32 = U32(8);
+    pub const DATA_OFFSET: U8 = U8(12);
+    pub const FLAGS: U8 = U8(13);
+    pub const WINDOW: U16 = U16(14);
+    pub const CHECKSUM: U16 = U16(16);
+    pub const URGENT: U16 = U16(18);
+}
+
+/// A view of a TCP segment.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment<T: AsRef<[u8]>> {
+    bytes: T,
+}
+
+impl<T: AsRef<[u8]>> Segment<T> {
+    /// A view without any check: fields that are not there read as zero.
+    #[inline]
+    pub const fn new_unchecked(bytes: T) -> Self {
+        Self { bytes }
+    }
+
+    /// A view of bytes that hold a whole header with its options. What follows is payload.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Truncated`] when the bytes end before the header does, [`Error::BadLength`] when the header says that it
+    /// is shorter than it can be.
+    #[inline]
+    pub fn new_checked(bytes: T) -> Result<Self> {
+        let segment = Self { bytes };
+        let available = segment.bytes.as_ref().len();
+        if available < HEADER_LEN {
+            return Err(Error::Truncated);
+        }
+        if segment.header_len() < HEADER_LEN {
+            return Err(Error::BadLength);
+        }
+        if segment.header_len() > available { Err(Error::Truncated) } else { Ok(segment) }
+    }
+
+    /// The bytes again.
+    #[inline]
+    pub fn into_inner(self) -> T {
+        self.bytes
+    }
+
+    /// From which port.
+    #[inline]
+    pub fn src_port(&self) -> u16 {
+        field::SRC_PORT.get(self.bytes.as_ref())
+    }
+
+    /// To which port.
+    #[inline]
+    pub fn dst_port(&self) -> u16 {
+        field::DST_PORT.get(self.bytes.as_ref())
+    }
+
+    /// The first sequence number: of the SYN if there is one, else of the payload.
+    #[inline]
+    pub fn seq(&self) -> SeqNumber {
+        SeqNumber(field::SEQ.get(self.bytes.as_ref()))
+    }
+
+    /// The next sequence number expected from the other side; means nothing without [`Flags::ACK`].
+    #[inline]
+    pub fn ack(&self) -> SeqNumber {
+        SeqNumber(field::ACK.get(self.bytes.as_ref()))
+    }
+
+    /// Bytes of the header with its options.
+    #[inline]
+    pub fn header_len(&self) -> usize {
+        usize::from(field::DATA_OFFSET.get(self.bytes.as_ref()) >> 4) * 4
+    }
+
+    /// The control bits. The four reserved ones are ignored.
+    #[inline]
+    pub fn flags(&self) -> Flags {
+        Flags::from_bits_retain(field::FLAGS.get(self.bytes.as_ref()))
+    }
+
+    /// The receive window as it stands, not scaled.
+    #[inline]
+    pub fn window(&self) -> u16 {
+        field::WINDOW.get(self.bytes.as_ref())
+    }
+
+    /// The checksum as it stands.
+    #[inline]
+    pub fn checksum(&self) -> u16 {
+        field::CHECKSUM.get(self.bytes.as_ref())
+    }
+
+    /// The urgent pointer; means nothing without [`Flags::URG`].
+    #[inline]
+    pub fn urgent(&self) -> u16 {
+        field::URGENT.get(self.bytes.as_ref())
+    }
+
+    /// The options' bytes.
+    #[inline]
+    pub fn options(&self) -> &[u8] {
+        bytes::range(self.bytes.as_ref(), HEADER_LEN, self.header_len())
+    }
+
+    /// What follows the header.
+    #[inline]
+    pub fn payload(&self) -> &[u8] {
+        bytes::rest(self.bytes.as_ref(), self.header_len())
+    }
+
+    /// Whether the checksum is right; the view must hold the whole segment.
+    #[inline]
+    pub fn verify_checksum(&self, src: IpAddr, dst: IpAddr) -> bool {
+        checksum::verify_transport(src, dst, Protocol::TCP, self.bytes.as_ref())
+    }
+}
+
+impl<T: AsRef<[u8]> + AsMut<[u8]>> Segment<T> {
+    /// Writes from which port.
+    #[inline]
+    pub fn set_src_port(&mut self, port: u16) {
+        field::SRC_PORT.set(self.bytes.as_mut(), port);
+    }
+
+    /// Writes to which port.
+    #[inline]
+    pub fn set_dst_port(&mut self, port: u16) {
+        field::DST_PORT.set(self.bytes.as_mut(), port);
+    }
+
+    /// Writes the first sequence number.
+    #[inline]
+    pub fn set_seq(&mut self, seq: SeqNumber) {
+        field::SEQ.set(self.bytes.as_mut(), seq.0);
+    }
+
+    /// Writes the acknowledgment number.
+    #[inline]
+    pub fn set_ack(&mut self, ack: SeqNumber) {
+        field::ACK.set(self.bytes.as_mut(), ack.0);
+    }
+
+    /// Writes the header's length in bytes (a multiple of four, at most 60), and zeros into the reserved bits.
+    #[inline]
+    pub fn set_header_len(&mut self, len: usize) {
+        field::DATA_OFFSET.set(self.bytes.as_mut(), ((len / 4) << 4) as u8);
+    }
+
+    /// Writes the control bits.
+    #[inline]
+    pub fn set_flags(&mut self, flags: Flags) {
+        field::FLAGS.set(self.bytes.as_mut(), flags.bits());
+    }
+
+    /// Writes the receive window as it is to stand, not scaled.
+    #[inline]
+    pub fn set_window(&mut self, window: u16) {
+        field::WINDOW.set(self.bytes.as_mut(), window);
+    }
+
+    /// Writes the checksum.
+    #[inline]
+    pub fn set_checksum(&mut self, checksum: u16) {
+        field::CHECKSUM.set(self.bytes.as_mut(), checksum);
+    }
+
+    /// Writes the urgent pointer.
+    #[inline]
+    pub fn set_urgent(&mut self, urgent: u16) {
+        field::URGENT.set(self.bytes.as_mut(), urgent);
+    }
+
+    /// The options' bytes, for writing.
+    #[inline]
+    pub fn options_mut(&mut self) -> &mut [u8] {
+        let to = self.header_len();
+        bytes::range_mut(self.bytes.as_mut(), HEADER_LEN, to)
+    }
+
+    /// What follows the header, for writing.
+    #[inline]
+    pub fn payload_mut(&mut self) -> &mut [u8] {
+        let from = self.header_len();
+        bytes::rest_mut(self.bytes.as_mut(), from)
+    }
+}
+
+/// A TCP header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Repr {
+    /// From which port.
+    pub src_port: u16,
+    /// To which port.
+    pub dst_port: u16,
+    /// The first sequence number: of the SYN if there is one, else of the payload.
+    pub seq: SeqNumber,
+    /// The next sequence number expected; means nothing without [`Flags::ACK`].
+    pub ack: SeqNumber,
+    /// The control bits.
+    pub flags: Flags,
+    /// The receive window as it stands in the header, not scaled.
+    pub window: u16,
+    /// The urgent pointer; means nothing without [`Flags::URG`].
+    pub urgent: u16,
+    /// The options.
+    pub options: Options,
+}
+
+impl Repr {
+    /// Reads the header. Options that make no sense are left out (RFC 9293, MUST-6 and MUST-7), and neither ports nor
+    /// flags nor the checksum are judged.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Segment::new_checked`] for a view that was made unchecked.
+    #[inline]
+    pub fn parse<T: AsRef<[u8]>>(segment: &Segment<T>) -> Result<Self> {
+        Ok(Self::read(&Segment::new_checked(segment.bytes.as_ref())?))
+    }
+
+    /// What [`parse`](Self::parse) gives for a view that was checked, without the detour over a `Result` of a hundred
+    /// bytes, which costs the hot path a copy or two.
+    #[inline]
+    pub fn read<T: AsRef<[u8]>>(segment: &Segment<T>) -> Self {
+        let mut repr = Self {
+            src_port: segment.src_port(),
+            dst_port: segment.dst_port(),
+            seq: segment.seq(),
+            ack: segment.ack(),
+            flags: segment.flags(),
+            window: segment.window(),
+            urgent: segment.urgent(),
+            options: Options::NONE,
+        };
+        repr.options.read(segment.options());
+        repr
+    }
+
+    /// Bytes of the header with its options: what [`emit`](Self::emit) writes.
+    #[inline]
+    pub fn header_len(&self) -> usize {
+        HEADER_LEN + self.options.len()
+    }
+
+    /// The same, by the name that it has in every protocol.
+    #[inline]
+    pub fn buffer_len(&self) -> usize {
+        self.header_len()
+    }
+
+    /// Writes the header to the front of `bytes`, with a checksum of zero, for
+    /// [`fill_transport`](checksum::fill_transport) or [`seed_transport`](checksum::seed_transport).
+    ///
+    /// Options that the 40 bytes there are do not hold are left out, as [`Options::fitting`] says.
+    #[inline]
+    pub fn emit(&self, bytes: &mut [u8]) {
+        match self.options.only_timestamps() {
+            Some(timestamps) => self.emit_with_timestamps(timestamps, bytes),
+            None => self.emit_with_options(bytes),
+        }
+    }
+
+    /// The header of nearly every segment. One length check, then straight-line code: every offset and value's place
+    /// is known to the compiler.
+    #[inline]
+    fn emit_with_timestamps(&self, timestamps: Timestamps, bytes: &mut [u8]) {
+        let Some(header) = bytes.first_chunk_mut::<HEADER_LEN_TIMESTAMPS>() else { return };
+        self.emit_fixed(HEADER_LEN_TIMESTAMPS, header);
+        if let Some(room) = header.last_chunk_mut() {
+            *room = timestamps.aligned();
+        }
+    }
+
+    fn emit_with_options(&self, bytes: &mut [u8]) {
+        let header_len = self.header_len();
+        let Some(header) = bytes.get_mut(..header_len) else { return };
+        let Some((fixed, options)) = header.split_first_chunk_mut::<HEADER_LEN>() else { return };
+        self.emit_fixed(header_len, fixed);
+        self.options.emit(options);
+    }
+
+    /// The first twenty bytes.
+    #[inline(always)]
+    fn emit_fixed<const N: usize>(&self, header_len: usize, bytes: &mut [u8; N]) {
+        let Self { src_port, dst_port, seq, ack, flags, window, urgent, options: _ } = *self;
+        let mut segment = Segment::new_unchecked(bytes);
+        segment.set_src_port(src_port);
+        segment.set_dst_port(dst_port);
+        segment.set_seq(seq);
+        segment.set_ack(ack);
+        segment.set_header_len(header_len);
+        segment.set_flags(flags);
+        segment.set_window(window);
+        segment.set_checksum(0);
+        segment.set_urgent(urgent);
+    }
+}
