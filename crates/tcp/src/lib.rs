@@ -1,1 +1,95 @@
 //! One TCP connection as a pure state machine.
+//!
+//! This crate speaks of sequence numbers and lengths, never of bytes. It does not know packets, buffers,
+//! addresses, sockets or a clock: whoever holds the payload hands in parsed headers and the time, and is told
+//! what to keep, what to let go and what to send. So everything here can be tested with numbers alone.
+//!
+//! # The order of calls
+//!
+//! ```text
+//!   segment ──► on_segment ──► accept: keep these bytes      ──► on_gap_filled, when reassembly closed a gap
+//!                              acked:  drop these from the send queue
+//!                              reply:  send this now
+//!                              events: tell the application
+//!   deadline ─► on_deadline ─► events
+//!   application: close, abort, on_read
+//!   then: poll_transmit until None, and next_deadline for the timer
+//! ```
+//!
+//! # The map
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`config`] | every setting, and the context of a call |
+//! | `segment`, `outcome` | what goes in, what comes out |
+//! | [`state`], `tcb` | the states; the connection's layout in memory |
+//! | `arrival` | a segment arrives: the common case first, then the steps of the RFC in its order |
+//! | `syn_sent`, `acceptable`, `ack`, `receive` | those steps |
+//! | `handshake`, `negotiate` | SYN-RECEIVED without a TCB; options of a SYN |
+//! | `close`, `time_wait`, `reset` | the ends of a connection |
+//! | `window` | the receive window and its silly-window rule |
+//! | `transmit`, `sendable` | what to send next, and whether it is worth a segment |
+//! | `timers`, `clock`, `rtt` | deadlines, their unit, the retransmission time-out |
+//! | `congestion`, `recovery` | how much may be in flight; what to send again |
+//! | `icmp`, `isn`, `info` | errors of the path; initial sequence numbers; figures for people |
+//!
+//! # Reading list
+//!
+//! RFC 9293 (TCP), 7323 (window scale, timestamps, PAWS), 6298 (retransmission timer), 5681 (congestion
+//! control), 6582 (NewReno), 3042 (limited transmit), 6928 (initial window of ten), 5961 (blind attacks), 6528
+//! (initial sequence numbers), 1337 and 6191 (TIME-WAIT), 5927 (ICMP), 2018 (SACK-permitted).
+//!
+//! # Where it differs from the letter
+//!
+//! - The urgent pointer is ignored: urgent data is delivered in line (RFC 6093 tells applications not to use it).
+//! - The retransmission time-out's floor is 200 ms above the smoothed round trip, not 1 s (RFC 6298, 2.4).
+//! - Nagle's algorithm is off by default.
+//! - `SND.WL2` is not kept: it can never exceed `SND.UNA`, and no older ACK gets as far as the comparison.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod congestion;
+pub mod state;
+
+mod acceptable;
+mod ack;
+mod arrival;
+mod clock;
+mod close;
+mod handshake;
+mod icmp;
+mod info;
+mod isn;
+mod negotiate;
+mod outcome;
+mod receive;
+mod recovery;
+mod reset;
+mod rtt;
+mod segment;
+mod sendable;
+mod syn_sent;
+mod tcb;
+mod time_wait;
+mod timers;
+mod transmit;
+mod window;
+
+#[cfg(test)]
+extern crate std;
+#[cfg(test)]
+mod tests;
+
+pub use config::{Config, Context, Keepalive};
+pub use handshake::{SynReceived, SynTimeout, SynVerdict};
+pub use icmp::IcmpError;
+pub use info::Info;
+pub use isn::{isn, timestamp_offset};
+pub use outcome::{Accept, DropReason, Events, Held, Outcome, Reply};
+pub use reset::reset_for;
+pub use segment::{Arrival, Outgoing};
+pub use state::State;
+pub use tcb::Tcb;
+pub use time_wait::{TimeWait, TimeWaitVerdict};

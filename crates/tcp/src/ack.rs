@@ -1,0 +1,254 @@
+//! Fifth, check the ACK field (RFC 9293, section 3.10.7.4; RFC 5681; RFC 5961, section 5).
+
+use freeway_wire::tcp::{Flags, SeqNumber};
+
+use crate::arrival::Step;
+use crate::clock::{Tick, micros};
+use crate::config::Context;
+use crate::congestion::Congestion;
+use crate::outcome::{DropReason, Events, Held, Outcome, Reply};
+use crate::recovery::{Duplicate, Progress, Recovery};
+use crate::segment::{Arrival, Outgoing};
+use crate::state::State;
+use crate::tcb::{Marks, Tcb};
+
+impl Tcb {
+    /// Fifth, check the ACK field.
+    pub(crate) fn check_ack(
+        &mut self,
+        cx: &Context<'_>,
+        arrival: &Arrival<'_>,
+        held: &Held,
+        outcome: &mut Outcome,
+    ) -> Step {
+        // If the ACK bit is off, drop the segment.
+        if !arrival.has(Flags::ACK) {
+            outcome.dropped = Some(DropReason::NoAck);
+            return Step::Break(());
+        }
+        if self.state == State::SynReceived {
+            self.check_ack_of_syn(cx, arrival, outcome)?;
+        }
+        self.check_ack_range(cx, arrival, held, outcome)?;
+        let old_window = self.snd_wnd;
+        let is_current = self.snd_wl1.is_at_or_before(arrival.repr.seq);
+        if self.snd_una.is_before(arrival.repr.ack) {
+            self.on_progress(cx, arrival, outcome);
+        } else if self.is_duplicate(arrival) {
+            self.on_duplicate(cx);
+        }
+        // An ACK older than SND.UNA brings an older window, too.
+        if is_current && arrival.repr.ack == self.snd_una {
+            self.set_window(arrival);
+            self.after_window(cx, old_window);
+        }
+        self.after_ack_of_fin(cx, outcome)
+    }
+
+    /// SYN-RECEIVED: the acknowledgment of our SYN opens the connection; any other is answered with a reset.
+    fn check_ack_of_syn(&mut self, cx: &Context<'_>, arrival: &Arrival<'_>, outcome: &mut Outcome) -> Step {
+        let ack = arrival.repr.ack;
+        if !ack.is_after(self.snd_una) || ack.is_after(self.snd_nxt) {
+            outcome.dropped = Some(DropReason::BadAck);
+            outcome.reply = Reply::Reset(Outgoing::control(Flags::RST, ack, SeqNumber(0)));
+            return Step::Break(());
+        }
+        self.establish(cx, arrival, outcome);
+        Step::Continue(())
+    }
+
+    /// Our SYN was acknowledged, and the peer's is known: ESTABLISHED, or, if the application has closed
+    /// meanwhile, FIN-WAIT-1.
+    pub(crate) fn establish(&mut self, cx: &Context<'_>, arrival: &Arrival<'_>, outcome: &mut Outcome) {
+        let has_closed = self.marks.contains(Marks::FIN_WANTED);
+        self.state = if has_closed { State::FinWait1 } else { State::Established };
+        outcome.events |= Events::ESTABLISHED;
+        self.marks.remove(Marks::SYN_NOW | Marks::RESEND_ARMED);
+        self.snd_una = arrival.repr.ack;
+        self.snd_wl1 = arrival.repr.seq;
+        self.set_window(arrival);
+        self.retries = 0;
+        self.backoff = 0;
+        self.resend_at = Tick::at(cx.now);
+        self.measure(cx, arrival);
+        self.marks.remove(Marks::UNEVEN);
+        self.congestion = Congestion::new(cx.config, self.full(), self.marks.contains(Marks::SYN_LOST));
+        self.recovery = Recovery::new(self.snd_una - 1);
+        self.arm_keepalive(cx);
+    }
+
+    /// RFC 5961, section 5.2: an acknowledgment of what was never sent, or of more than a window ago.
+    fn check_ack_range(
+        &mut self,
+        cx: &Context<'_>,
+        arrival: &Arrival<'_>,
+        held: &Held,
+        outcome: &mut Outcome,
+    ) -> Step {
+        let ack = arrival.repr.ack;
+        let oldest = self.snd_una - (1 << self.max_window_bits);
+        if ack.is_before(oldest) || ack.is_after(self.snd_nxt) {
+            outcome.dropped = Some(DropReason::BadAck);
+            outcome.reply = Reply::Challenge(self.acknowledgment(cx, held));
+            return Step::Break(());
+        }
+        Step::Continue(())
+    }
+
+    /// RFC 5681, section 2: data is in flight, the segment carries neither data nor SYN nor FIN, acknowledges
+    /// nothing new, and its window is the same. A closed window's answers to probes look alike, but tell nothing.
+    fn is_duplicate(&self, arrival: &Arrival<'_>) -> bool {
+        self.in_flight() > 0
+            && arrival.sequence_len() == 0
+            && arrival.repr.ack == self.snd_una
+            && u32::from(arrival.repr.window) << self.scales.theirs() == self.snd_wnd
+            && self.snd_wnd > 0
+    }
+
+    fn on_duplicate(&mut self, cx: &Context<'_>) {
+        let mss = self.full();
+        match self.recovery.on_duplicate(self.snd_nxt) {
+            Duplicate::Counted | Duplicate::Ignored => {}
+            Duplicate::Loss => {
+                // RFC 5681, section 3.2, steps 2 and 3. What limited transmit sent beyond the window is not counted.
+                let flight = self.in_flight().min(self.congestion.cwnd);
+                self.congestion.on_loss(cx.config.congestion, mss, flight);
+                self.congestion.cwnd = self.congestion.ssthresh + 3 * mss;
+                self.marks.insert(Marks::RESEND_NOW);
+            }
+            // Step 4.
+            Duplicate::Departed => self.congestion.cwnd = self.congestion.cwnd.saturating_add(mss),
+        }
+        self.marks.insert(Marks::UNEVEN);
+    }
+
+    /// SND.UNA moves forward.
+    #[inline]
+    pub(crate) fn on_progress(&mut self, cx: &Context<'_>, arrival: &Arrival<'_>, outcome: &mut Outcome) {
+        let acked = arrival.repr.ack.distance_from(self.snd_una);
+        self.snd_una = arrival.repr.ack;
+        let bytes = acked - u32::from(self.fin_is_acked());
+        outcome.acked = bytes;
+        if bytes > 0 {
+            outcome.events |= Events::WRITABLE;
+        }
+        if self.marks.contains(Marks::UNEVEN) {
+            self.on_uneven_progress(cx, arrival, bytes);
+            return;
+        }
+        if self.marks.contains(Marks::TIMING) {
+            self.measure(cx, arrival);
+        }
+        if self.marks.contains(Marks::CWND_LIMITED) {
+            self.congestion.on_ack(cx.config.congestion, self.full(), bytes);
+        }
+        self.restart_resend_timer(cx);
+    }
+
+    /// Progress while losses are about.
+    #[cold]
+    fn on_uneven_progress(&mut self, cx: &Context<'_>, arrival: &Arrival<'_>, bytes: u32) {
+        let mss = self.full();
+        self.measure(cx, arrival);
+        self.retries = 0;
+        // Whatever was to be sent again at the old SND.UNA has arrived.
+        self.marks.remove(Marks::RESEND_NOW);
+        match self.recovery.on_progress(self.snd_una) {
+            Progress::Growth => {
+                self.congestion.on_ack(cx.config.congestion, mss, bytes);
+                self.restart_resend_timer(cx);
+            }
+            Progress::Recovered => {
+                // RFC 6582, section 3.2, step 3, option 1: no burst.
+                let room = self.in_flight().max(mss) + mss;
+                self.congestion.cwnd = self.congestion.ssthresh.min(room);
+                self.restart_resend_timer(cx);
+            }
+            Progress::Partial { restart_timer } => {
+                // Deflate by what left the network, add back the segment to be sent again.
+                let deflated = self.congestion.cwnd.saturating_sub(bytes);
+                let resent = if bytes >= mss { mss } else { 0 };
+                self.congestion.cwnd = (deflated + resent).max(mss);
+                self.marks.insert(Marks::RESEND_NOW);
+                if restart_timer {
+                    self.restart_resend_timer(cx);
+                }
+            }
+        }
+        let is_uneven = self.recovery.is_active() || self.backoff > 0;
+        self.marks.set(Marks::UNEVEN, is_uneven);
+    }
+
+    /// A round trip, by the segment that is timed, or, where retransmissions spoil that (Karn, MUST-18), by the
+    /// echoed timestamp (RFC 7323, section 4.1).
+    fn measure(&mut self, cx: &Context<'_>, arrival: &Arrival<'_>) {
+        if !self.marks.contains(Marks::TIMING) {
+            self.measure_by_echo(cx, arrival);
+        } else if self.snd_una.is_at_or_after(self.timed_seq) {
+            self.marks.remove(Marks::TIMING);
+            self.rtt.sample(micros(cx.now).wrapping_sub(self.timed_at));
+            self.backoff = 0;
+        }
+    }
+
+    /// An echo from before the last retransmission is ambiguous: the original may have been slow, or only its
+    /// acknowledgment was lost, and then the peer, which does not take timestamps from duplicates, echoes the past.
+    fn measure_by_echo(&mut self, cx: &Context<'_>, arrival: &Arrival<'_>) {
+        let Some(stamps) = arrival.repr.options.timestamps else { return };
+        if !self.marks.contains(Marks::TIMESTAMPS) {
+            return;
+        }
+        let us = u64::from(self.timestamp(cx).wrapping_sub(stamps.echo)) * 1_000;
+        let since_resent = u64::from(micros(cx.now).wrapping_sub(self.timed_at));
+        if us <= since_resent + 1_000 {
+            self.rtt.sample((us as u32).max(500));
+            self.backoff = 0;
+        }
+    }
+
+    /// RFC 6298, 5.2 and 5.3.
+    #[inline]
+    fn restart_resend_timer(&mut self, cx: &Context<'_>) {
+        if self.in_flight() == 0 {
+            self.marks.remove(Marks::RESEND_ARMED);
+            self.resend_at = Tick::at(cx.now);
+        } else {
+            self.arm_resend(cx);
+        }
+    }
+
+    /// SND.WND and SND.WL1 from a segment that is not older than the last.
+    #[inline]
+    pub(crate) fn set_window(&mut self, arrival: &Arrival<'_>) {
+        // RFC 7323, section 2.2: the window of a SYN is not scaled.
+        let shift = if arrival.has(Flags::SYN) { 0 } else { self.scales.theirs() };
+        self.snd_wnd = u32::from(arrival.repr.window) << shift;
+        self.snd_wl1 = arrival.repr.seq;
+        let bits = (u32::BITS - self.snd_wnd.leading_zeros()) as u8;
+        self.max_window_bits = self.max_window_bits.max(bits);
+    }
+
+    /// The window was set in the slow path: it may have closed or opened.
+    fn after_window(&mut self, cx: &Context<'_>, old: u32) {
+        if self.snd_wnd == 0 {
+            // MUST-37: while the peer answers, a closed window lasts as long as it likes.
+            self.retries = 0;
+            self.stalled_since = Tick::at(cx.now);
+            return;
+        }
+        if old > 0 {
+            return;
+        }
+        self.retries = 0;
+        self.backoff = 0;
+        if self.in_flight() > 0 {
+            // What was sent into the closed window was not kept: send it again, without blaming the network.
+            self.recovery.resend_all(self.snd_una, self.snd_nxt);
+            self.marks.insert(Marks::UNEVEN);
+            self.arm_resend(cx);
+        } else if self.marks.contains(Marks::PERSIST) {
+            self.marks.remove(Marks::PERSIST | Marks::FORCE | Marks::RESEND_ARMED);
+            self.resend_at = Tick::at(cx.now);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Every setting of a connection, with its meaning, default and cost.
+//!
+//! A [`Config`] belongs to a class of connections (a listener, a kind of active open) and lies in the caller's
+//! table, not in the [`Tcb`](crate::Tcb): a million connections share one. Changing it while connections live is
+//! allowed for everything but `window_scale`, `timestamps` and `sack`, which each connection remembers.
+
+use freeway_base::{Duration, Instant};
+
+use crate::congestion::Algorithm;
+
+/// What every call needs to know beside the connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The time, read once a turn.
+    pub now: Instant,
+    /// The settings of the connection's class.
+    pub config: &'a Config,
+}
+
+/// Settings of a class of connections.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// The MSS to advertise and not to exceed: the interface's MTU less 40 (IPv4) or 60 (IPv6) bytes, options
+    /// not subtracted (RFC 9293, SHLD-6, MUST-67; RFC 6691). Default 1460.
+    pub mss: u16,
+    /// The peer's MSS when its SYN says nothing: 536 for IPv4, 1220 for IPv6 (RFC 9293, MUST-15). Default 536.
+    pub default_mss: u16,
+    /// Bytes of payload the caller is ready to hold per connection; decides the window scale. Default 256 KiB,
+    /// at most 1 GiB. Costs memory only where a peer sends more than the application reads.
+    pub receive_window: u32,
+    /// Offers window scaling (RFC 7323). Default on; off caps windows at 64 KiB.
+    pub window_scale: bool,
+    /// Offers timestamps (RFC 7323). Default on; costs 12 bytes a segment, buys PAWS and better round-trip times.
+    pub timestamps: bool,
+    /// Offers selective acknowledgments (RFC 2018). Default off: the send side does not use them yet.
+    pub sack: bool,
+    /// Congestion control. Default NewReno.
+    pub congestion: Algorithm,
+    /// Full segments that may be in flight before the first acknowledgment (RFC 6928). Default 10.
+    pub initial_window: u8,
+    /// The retransmission time-out before the first measurement (RFC 6298, 2.1). Default 1 s.
+    pub rto_initial: Duration,
+    /// The least distance of the time-out from the smoothed round trip. RFC 6298 asks for a time-out of 1 s at
+    /// least; 200 ms is what widely used stacks keep. Default 200 ms.
+    pub rto_min: Duration,
+    /// The longest time-out, back-off included (RFC 6298, 5.5: at least 60 s). Default 60 s.
+    pub rto_max: Duration,
+    /// How long an acknowledgment may wait for company; `None` acknowledges each segment at once. RFC 9293,
+    /// MUST-40, allows less than 500 ms. Default 40 ms.
+    pub delayed_ack: Option<Duration>,
+    /// Segments acknowledged at once while a connection is young, so that the peer's slow start is not
+    /// halved. Default 16.
+    pub quick_acks: u8,
+    /// Nagle's algorithm: no small segment while data is in flight (RFC 9293, SHLD-7). Default off.
+    pub nagle: bool,
+    /// Probes for idle connections. Default none (RFC 9293, MUST-25).
+    pub keepalive: Option<Keepalive>,
+    /// Retransmissions of a SYN before an active open fails. Default 7: 183 s with the default time-outs (RFC
+    /// 9293, MUST-23, asks for three minutes).
+    pub syn_retries: u8,
+    /// Retransmissions of a SYN-ACK before a half-open connection is forgotten. Default 5: 63 s.
+    pub syn_ack_retries: u8,
+    /// R1: after so many retransmissions of the same data [`Events::STALLED`](crate::Events::STALLED) is
+    /// reported (RFC 9293, SHLD-10: at least 3). Default 3.
+    pub stall_retries: u8,
+    /// R2: how long data may stay unacknowledged before the connection is given up (RFC 9293, SHLD-11: at
+    /// least 100 s). Default 120 s.
+    pub user_timeout: Duration,
+    /// How long the active closer remembers the connection: twice the maximum segment lifetime (RFC 9293,
+    /// MUST-13). Default 60 s, that is, a lifetime of 30 s.
+    pub time_wait: Duration,
+    /// How long the peer may be silent in FIN-WAIT-2 before the connection is forgotten; `None` waits for ever,
+    /// as RFC 9293 does. Default 60 s.
+    pub fin_wait_2: Option<Duration>,
+}
+
+/// Probes of an idle connection (RFC 9293, section 3.8.4). Nothing is sent while the connection is in use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Keepalive {
+    /// Silence before the first probe. Default 2 h (RFC 9293, MUST-28).
+    pub idle: Duration,
+    /// From probe to probe. Default 75 s.
+    pub interval: Duration,
+    /// Unanswered probes before the connection is given up. Default 9.
+    pub probes: u8,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            mss: 1460,
+            default_mss: 536,
+            receive_window: 256 << 10,
+            window_scale: true,
+            timestamps: true,
+            sack: false,
+            congestion: Algorithm::NewReno,
+            initial_window: 10,
+            rto_initial: Duration::from_secs(1),
+            rto_min: Duration::from_millis(200),
+            rto_max: Duration::from_secs(60),
+            delayed_ack: Some(Duration::from_millis(40)),
+            quick_acks: 16,
+            nagle: false,
+            keepalive: None,
+            syn_retries: 7,
+            syn_ack_retries: 5,
+            stall_retries: 3,
+            user_timeout: Duration::from_secs(120),
+            time_wait: Duration::from_secs(60),
+            fin_wait_2: Some(Duration::from_secs(60)),
+        }
+    }
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(7_200), interval: Duration::from_secs(75), probes: 9 }
+    }
+}

@@ -1,0 +1,69 @@
+//! Errors of the path (RFC 9293, section 3.9.2.2; RFC 5927; RFC 1191 and 8201).
+
+use freeway_wire::tcp::SeqNumber;
+
+use crate::config::Context;
+use crate::negotiate;
+use crate::outcome::Events;
+use crate::state::State;
+use crate::tcb::{Marks, Tcb};
+
+/// What an ICMP error means for a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IcmpError {
+    /// It may pass: network or host unreachable, time exceeded, parameter problem (MUST-56).
+    Soft,
+    /// Protocol or port unreachable, or administratively so (SHLD-26).
+    Hard,
+    /// A segment was too big for the path.
+    PacketTooBig {
+        /// What the path leaves to TCP: the MTU in the message less the IP header and 20 bytes. The caller keeps
+        /// it above the least that the IP version allows.
+        mss: u16,
+    },
+}
+
+impl Tcb {
+    /// An ICMP error quotes a segment of ours that began at `seq`.
+    ///
+    /// Believed only if that lies in flight (RFC 5927, section 4.1); and no such message ends a connection that is
+    /// open, because anybody on the way, or off it, could send one (section 5.2).
+    pub fn on_icmp(&mut self, cx: &Context<'_>, error: IcmpError, seq: SeqNumber) -> Events {
+        if !seq.in_window(self.snd_una, self.in_flight()) {
+            return Events::empty();
+        }
+        let opening = matches!(self.state, State::SynSent | State::SynReceived);
+        match error {
+            IcmpError::Hard if opening => {
+                self.end();
+                Events::REFUSED
+            }
+            IcmpError::Hard | IcmpError::Soft => Events::SOFT_ERROR,
+            IcmpError::PacketTooBig { mss } => {
+                self.on_narrow_path(cx, mss);
+                Events::empty()
+            }
+        }
+    }
+
+    /// Segments in flight are too big: cut anew and sent again at once, without blaming congestion (RFC 1191,
+    /// section 6.4).
+    fn on_narrow_path(&mut self, cx: &Context<'_>, mss: u16) {
+        let before = self.mss;
+        self.set_path_mss(mss);
+        if self.mss < before && self.state.transmits() {
+            self.recovery.resend_all(self.snd_una, self.snd_nxt);
+            self.marks.insert(Marks::UNEVEN);
+            self.arm_resend(cx);
+        }
+    }
+
+    /// The path carries segments of at most `mss` bytes, options included. Only ever narrows: what a path may
+    /// carry more is for probing to find out.
+    pub fn set_path_mss(&mut self, mss: u16) {
+        let payload = negotiate::payload_of(mss, self.marks.contains(Marks::TIMESTAMPS));
+        self.mss = self.mss.min(payload);
+        // A window of less than a segment would let nothing out.
+        self.congestion.cwnd = self.congestion.cwnd.max(u32::from(self.mss));
+    }
+}

@@ -1,0 +1,127 @@
+//! Is there anything worth sending? Windows, the sender's silly-window rule and Nagle's algorithm (RFC 9293,
+//! sections 3.8.6.2.1 and 3.7.4), and what is to be sent again.
+
+use freeway_wire::tcp::SeqNumber;
+
+use crate::outcome::Held;
+use crate::tcb::{Marks, Tcb};
+
+/// A segment's share of the stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Share {
+    pub(crate) seq: SeqNumber,
+    pub(crate) len: u32,
+    pub(crate) fin: bool,
+}
+
+impl Share {
+    /// The sequence number behind it.
+    pub(crate) fn end(&self) -> SeqNumber {
+        self.seq + self.len + u32::from(self.fin)
+    }
+}
+
+impl Tcb {
+    /// Whether [`poll_transmit`](Self::poll_transmit) has something to do. It may still find nothing to send:
+    /// Nagle's algorithm is decided there.
+    #[inline]
+    pub fn wants_transmit(&self, held: &Held) -> bool {
+        let owed = Marks::ACK_NOW.union(Marks::SYN_NOW).union(Marks::PROBE_NOW);
+        self.marks.intersects(owed) || self.state.transmits() && self.has_share(held)
+    }
+
+    fn has_share(&self, held: &Held) -> bool {
+        if self.snd_una == self.snd_nxt && held.queued == 0 && !self.marks.contains(Marks::FIN_WANTED) {
+            return false;
+        }
+        self.share_to_resend(held).is_some()
+            || self.new_share(held, false).is_some()
+            || self.needs_persist(held)
+    }
+
+    /// What was sent before and is to be sent again now.
+    pub(crate) fn share_to_resend(&self, held: &Held) -> Option<Share> {
+        if self.snd_una == self.snd_nxt {
+            return None;
+        }
+        let (from, to) = if self.marks.contains(Marks::RESEND_NOW) {
+            (self.snd_una, self.snd_nxt)
+        } else {
+            let (from, to) = self.recovery.resend_from()?;
+            let flight = self.recovery.flight(self.snd_una, self.snd_nxt);
+            let fits = flight == 0 || flight.saturating_add(self.full()) <= self.congestion.cwnd;
+            if !fits {
+                return None;
+            }
+            (from, to)
+        };
+        self.sent_share(from, to, held)
+    }
+
+    /// A segment's worth of what was sent, from `from`, not beyond `to`.
+    fn sent_share(&self, from: SeqNumber, to: SeqNumber, held: &Held) -> Option<Share> {
+        let offset = from.distance_from(self.snd_una);
+        let bytes = self.bytes_in_flight().min(held.queued);
+        let len = bytes.saturating_sub(offset).min(to.distance_from(from)).min(self.full());
+        let fin = self.marks.contains(Marks::FIN_SENT) && from + len + 1 == self.snd_nxt;
+        (len > 0 || fin).then_some(Share { seq: from, len, fin })
+    }
+
+    /// What was never sent and may be sent now.
+    pub(crate) fn new_share(&self, held: &Held, nagle: bool) -> Option<Share> {
+        if self.marks.contains(Marks::FIN_SENT) || self.recovery.resend_from().is_some() {
+            return None;
+        }
+        let sent = self.in_flight();
+        let unsent = held.queued.saturating_sub(sent);
+        let wants_fin = self.marks.contains(Marks::FIN_WANTED);
+        if unsent == 0 && !wants_fin {
+            return None;
+        }
+        let window = self.usable_window(sent);
+        let len = unsent.min(window).min(self.congestion_room()).min(self.full());
+        let is_last = len == unsent;
+        let fin = wants_fin && is_last && window > len;
+        let share = Share { seq: self.snd_nxt, len, fin };
+        self.is_worthwhile(&share, unsent, sent, nagle).then_some(share)
+    }
+
+    /// What the peer's window has room for. A forced probe always finds room for one number (MUST-36).
+    fn usable_window(&self, sent: u32) -> u32 {
+        let window = self.snd_wnd.saturating_sub(sent);
+        if self.marks.contains(Marks::FORCE) { window.max(1) } else { window }
+    }
+
+    /// What the congestion window has room for.
+    fn congestion_room(&self) -> u32 {
+        let extra = self.recovery.extra_segments() * self.full();
+        let flight = self.recovery.flight(self.snd_una, self.snd_nxt);
+        self.congestion.cwnd.saturating_add(extra).saturating_sub(flight)
+    }
+
+    /// Section 3.8.6.2.1: a full segment; all there is (and Nagle agrees); a good part of the peer's buffer while
+    /// nothing is in flight; or anything at all once the override timer, here the persist timer, has expired.
+    fn is_worthwhile(&self, share: &Share, unsent: u32, sent: u32, nagle: bool) -> bool {
+        if share.len == 0 {
+            return share.fin;
+        }
+        if share.len >= self.full() || self.marks.contains(Marks::FORCE) {
+            return true;
+        }
+        if share.len == unsent {
+            return !nagle || sent == 0 || share.fin;
+        }
+        // Fs of the RFC, 1/2, of a maximum that is known as a power of two: between a quarter and a half of it.
+        let good_part = (1u32 << self.max_window_bits) >> 2;
+        sent == 0 && share.len >= good_part.max(1)
+    }
+
+    /// Nothing is in flight, something waits, and the window does not let it out: only the persist timer will.
+    pub(crate) fn needs_persist(&self, held: &Held) -> bool {
+        self.snd_una == self.snd_nxt
+            && (held.queued > 0 || self.marks.contains(Marks::FIN_WANTED))
+            && !self.marks.contains(Marks::FIN_SENT)
+            && !self.marks.contains(Marks::RESEND_ARMED)
+            && self.new_share(held, false).is_none()
+    }
+}

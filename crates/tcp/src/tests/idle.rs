@@ -1,0 +1,85 @@
+//! Idle connections: keepalive (RFC 9293, section 3.8.4), and that they cost nothing.
+
+use freeway_base::Duration;
+
+use super::single::{IRS, ISS, One, about, ack, data, plain};
+use crate::{Config, Events, Keepalive};
+
+fn watched() -> One {
+    One::established(Config {
+        keepalive: Some(Keepalive {
+            idle: Duration::from_secs(100),
+            interval: Duration::from_secs(10),
+            probes: 3,
+        }),
+        ..plain()
+    })
+}
+
+#[test]
+fn established_idle_without_keepalive_has_no_deadline() {
+    let one = One::established(plain());
+    assert!(one.tcb.is_idle());
+    assert_eq!(one.due_in(), None);
+    assert_eq!(Config::default().keepalive, None);
+    assert_eq!(Keepalive::default().idle, Duration::from_secs(7_200));
+}
+
+#[test]
+fn established_silence_is_probed_without_data() {
+    let mut one = watched();
+    about(one.due_in(), Duration::from_secs(100));
+    one.next();
+    let probe = one.sent_one();
+    assert_eq!((probe.seq, probe.ack, probe.len), (ISS, IRS + 1, 0));
+}
+
+#[test]
+fn established_answered_probe_starts_the_wait_anew() {
+    let mut one = watched();
+    for _ in 0..5 {
+        while one.sent().is_empty() {
+            one.next();
+        }
+        one.take(ack(1, 1));
+    }
+    assert_eq!(one.events, Events::ESTABLISHED);
+}
+
+#[test]
+fn established_unanswered_probes_end_it_only_together() {
+    let mut one = watched();
+    let begin = one.now;
+    let mut probes = 0;
+    while one.events & Events::ENDED == Events::empty() {
+        one.next();
+        probes += one.sent().len();
+    }
+    assert_eq!((probes, one.events & Events::ENDED), (3, Events::TIMED_OUT));
+    about(Some(one.now - begin), Duration::from_secs(130));
+}
+
+#[test]
+fn established_traffic_puts_the_probe_off() {
+    let mut one = watched();
+    for segment in 0..10 {
+        one.wait(Duration::from_secs(60));
+        one.take(data(1 + segment, 1, 1));
+        one.wait(Duration::from_millis(50));
+        let sent = one.sent_one();
+        assert_eq!(sent.seq, ISS + 1, "an acknowledgment, no probe");
+    }
+}
+
+#[test]
+fn established_probe_of_the_peer_is_answered() {
+    let mut one = One::established(plain());
+    one.take(data(1, 10, 1));
+    one.next();
+    one.sent();
+    let outcome = one.take(ack(10, 1));
+    assert!(matches!(outcome.reply, crate::Reply::Challenge(reply) if reply.ack == IRS + 11), "{outcome:?}");
+    // One with a byte of rubbish is answered, too (RFC 9293, section 3.8.4).
+    one.take(data(10, 1, 1));
+    assert_eq!(one.sent_one().ack, IRS + 11);
+}

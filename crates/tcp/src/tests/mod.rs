@@ -1,0 +1,21 @@
+//! Scenarios, named after state and event: what RFC 9293 and its neighbours ask of one connection.
+//!
+//! `single` holds one connection against hand-made segments; `world` connects two over a wire that loses,
+//! reorders and duplicates. Numbers only: the payload is implied by its sequence numbers.
+
+#![allow(clippy::unwrap_used)]
+
+mod single;
+mod world;
+
+mod acknowledging;
+mod blind;
+mod closing;
+mod idle;
+mod loss;
+mod opening;
+mod resets;
+mod storm;
+mod timestamps;
+mod transfer;
+mod windows;

@@ -1,0 +1,195 @@
+//! Deadlines: retransmission and persist, delayed acknowledgment, keepalive and FIN-WAIT-2.
+
+use freeway_base::{Duration, Instant};
+
+use crate::clock::Tick;
+use crate::config::Context;
+use crate::outcome::{Events, Held};
+use crate::state::State;
+use crate::tcb::{Marks, Tcb};
+
+impl Tcb {
+    /// When [`on_deadline`](Self::on_deadline) is to be called; it may turn out that nothing was due.
+    #[inline]
+    pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let armed = |mark, at: Tick| self.marks.contains(mark).then(|| at.instant(now));
+        let busy = earlier(armed(Marks::RESEND_ARMED, self.resend_at), armed(Marks::ACK_ARMED, self.ack_at));
+        if self.marks.contains(Marks::SLOW_ARMED) {
+            return earlier(busy, Some(self.slow_at.instant(now)));
+        }
+        busy
+    }
+
+    /// The time has come (or passed) that `next_deadline` named: what is due becomes something that
+    /// [`poll_transmit`](Self::poll_transmit) sends, or the end of the connection.
+    pub fn on_deadline(&mut self, cx: &Context<'_>, held: &Held) -> Events {
+        let is_due = |tcb: &Self, mark, at: Tick| tcb.marks.contains(mark) && at.is_reached(cx.now);
+        let mut events = Events::empty();
+        if is_due(self, Marks::ACK_ARMED, self.ack_at) {
+            self.marks.remove(Marks::ACK_ARMED);
+            self.marks.insert(Marks::ACK_NOW);
+        }
+        if is_due(self, Marks::RESEND_ARMED, self.resend_at) {
+            self.marks.remove(Marks::RESEND_ARMED);
+            events |= self.on_resend_timer(cx);
+        }
+        if is_due(self, Marks::SLOW_ARMED, self.slow_at) {
+            self.marks.remove(Marks::SLOW_ARMED);
+            events |= self.on_slow_timer(cx, held);
+        }
+        events
+    }
+
+    /// RFC 6298, 5.1 and 5.3: the retransmission timer, from now; cut short where the user's time-out comes
+    /// earlier.
+    pub(crate) fn arm_resend(&mut self, cx: &Context<'_>) {
+        let mut wait = self.timeout(cx.config);
+        if self.retries > 0 && self.state.is_synchronized() {
+            let left = cx.config.user_timeout - self.stalled_since.elapsed(cx.now);
+            wait = wait.min(left.max(Duration::from_millis(1)));
+        }
+        self.marks.insert(Marks::RESEND_ARMED);
+        self.resend_at = Tick::after(cx.now, wait);
+    }
+
+    fn on_resend_timer(&mut self, cx: &Context<'_>) -> Events {
+        match self.state {
+            State::SynSent | State::SynReceived => self.on_syn_timeout(cx),
+            _ if self.marks.contains(Marks::PERSIST) => self.on_persist_timeout(cx),
+            _ if self.in_flight() > 0 => self.on_timeout(cx),
+            _ => Events::empty(),
+        }
+    }
+
+    /// MUST-22: the same mechanism for SYNs.
+    fn on_syn_timeout(&mut self, cx: &Context<'_>) -> Events {
+        if self.retries >= cx.config.syn_retries {
+            return self.time_out();
+        }
+        self.retries += 1;
+        self.backoff = self.backoff.saturating_add(1);
+        self.marks.insert(Marks::SYN_NOW | Marks::SYN_LOST);
+        Events::empty()
+    }
+
+    /// The window is still closed, or too small to be worthwhile (RFC 9293, section 3.8.6.1, MUST-36).
+    fn on_persist_timeout(&mut self, cx: &Context<'_>) -> Events {
+        if self.stalled_since.elapsed(cx.now) >= cx.config.user_timeout {
+            return self.time_out();
+        }
+        self.backoff = self.backoff.saturating_add(1);
+        self.marks.insert(Marks::FORCE | Marks::UNEVEN);
+        self.arm_resend(cx);
+        Events::empty()
+    }
+
+    /// RFC 6298, 5.4 to 5.6, and RFC 5681, section 3.1.
+    fn on_timeout(&mut self, cx: &Context<'_>) -> Events {
+        if self.retries == 0 && self.snd_wnd > 0 {
+            let waited = self.timeout(cx.config);
+            self.stalled_since = Tick::at(cx.now - waited);
+        }
+        // R2 (SHLD-11): the peer is gone, or the user does not want to wait any longer.
+        if self.stalled_since.elapsed(cx.now) >= cx.config.user_timeout {
+            return self.time_out();
+        }
+        if self.snd_wnd == 0 {
+            // The peer closed its window over what is in flight: a probe, not a loss (SHLD-16, SHLD-17).
+            self.marks.insert(Marks::RESEND_NOW);
+        } else {
+            let flight = self.recovery.flight(self.snd_una, self.snd_nxt);
+            let (mss, first) = (self.full(), self.retries == 0);
+            self.congestion.on_timeout(cx.config.congestion, mss, flight, first);
+            self.recovery.resend_all(self.snd_una, self.snd_nxt);
+            self.marks.remove(Marks::RESEND_NOW);
+        }
+        self.retries = self.retries.saturating_add(1);
+        self.backoff = self.backoff.saturating_add(1);
+        self.marks.insert(Marks::UNEVEN);
+        self.arm_resend(cx);
+        // R1 (MUST-20).
+        if self.retries == cx.config.stall_retries { Events::STALLED } else { Events::empty() }
+    }
+
+    fn time_out(&mut self) -> Events {
+        self.end();
+        Events::TIMED_OUT
+    }
+
+    // ---- the slow timer ----
+
+    /// A connection that is open is watched, if the configuration says so (MUST-24, MUST-25).
+    pub(crate) fn arm_keepalive(&mut self, cx: &Context<'_>) {
+        if let Some(keepalive) = cx.config.keepalive {
+            self.arm_slow(cx.now, keepalive.idle);
+        }
+    }
+
+    /// In FIN-WAIT-2 the peer's silence is bounded.
+    pub(crate) fn arm_fin_wait_2(&mut self, cx: &Context<'_>) {
+        if let Some(patience) = cx.config.fin_wait_2 {
+            self.arm_slow(cx.now, patience);
+        }
+    }
+
+    fn arm_slow(&mut self, now: Instant, wait: Duration) {
+        self.marks.insert(Marks::SLOW_ARMED);
+        self.slow_at = Tick::after(now, wait);
+    }
+
+    /// Traffic does not touch the slow timer: when it expires, it looks at when the peer was last heard, and
+    /// mostly goes back to sleep.
+    fn on_slow_timer(&mut self, cx: &Context<'_>, held: &Held) -> Events {
+        if self.state == State::FinWait2
+            && let Some(patience) = cx.config.fin_wait_2
+        {
+            return self.on_silence_in_fin_wait_2(cx, held, patience);
+        }
+        self.on_keepalive(cx)
+    }
+
+    fn on_silence_in_fin_wait_2(&mut self, cx: &Context<'_>, held: &Held, patience: Duration) -> Events {
+        let silence = self.last_heard.elapsed(cx.now);
+        if silence < patience {
+            self.arm_slow(cx.now, patience - silence);
+            return Events::empty();
+        }
+        if held.unread > 0 {
+            // The peer may be waiting for our application to read.
+            self.arm_slow(cx.now, patience);
+            return Events::empty();
+        }
+        self.end();
+        Events::CLOSED
+    }
+
+    /// RFC 9293, section 3.8.4. Only an idle connection is probed (MUST-26); data in flight has its own timer.
+    fn on_keepalive(&mut self, cx: &Context<'_>) -> Events {
+        let Some(keepalive) = cx.config.keepalive else { return Events::empty() };
+        let silence = self.last_heard.elapsed(cx.now);
+        // Unanswered, the first probe leaves a silence of `idle` and an interval behind it.
+        if self.probes > 0 && silence < keepalive.idle + keepalive.interval {
+            self.probes = 0;
+        }
+        if self.in_flight() > 0 {
+            self.arm_slow(cx.now, keepalive.idle);
+        } else if self.probes == 0 && silence < keepalive.idle {
+            self.arm_slow(cx.now, keepalive.idle - silence);
+        } else if self.probes >= keepalive.probes {
+            return self.time_out();
+        } else {
+            self.probes += 1;
+            self.marks.insert(Marks::PROBE_NOW);
+            self.arm_slow(cx.now, keepalive.interval);
+        }
+        Events::empty()
+    }
+}
+
+#[inline]
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, None) | (None, one) => one,
+    }
+}

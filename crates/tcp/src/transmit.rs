@@ -1,0 +1,183 @@
+//! What to send next.
+//!
+//! The order: a SYN that is owed; what was lost; what is new; and, if none of these carried it, a bare
+//! acknowledgment or a probe.
+
+use freeway_wire::tcp::{Flags, Options, SeqNumber, Timestamps};
+
+use crate::clock::{Tick, micros};
+use crate::config::Context;
+use crate::negotiate::{self, Agreed};
+use crate::outcome::Held;
+use crate::segment::Outgoing;
+use crate::sendable::Share;
+use crate::state::State;
+use crate::tcb::{Marks, Tcb};
+
+impl Tcb {
+    /// The next segment to send, or `None`: call it until then, and look at
+    /// [`next_deadline`](Self::next_deadline) afterwards.
+    ///
+    /// What it returns counts as sent. A caller that cannot send it after all loses it as the network might.
+    pub fn poll_transmit(&mut self, cx: &Context<'_>, held: &Held) -> Option<Outgoing> {
+        if self.marks.contains(Marks::SYN_NOW) {
+            return Some(self.emit_syn(cx, held));
+        }
+        if self.state.transmits() {
+            if let Some(share) = self.share_to_resend(held) {
+                return Some(self.emit_again(cx, held, &share));
+            }
+            if let Some(share) = self.new_share(held, cx.config.nagle) {
+                return Some(self.emit_new(cx, held, &share));
+            }
+            if self.needs_persist(held) {
+                self.arm_persist(cx);
+            }
+        }
+        if self.marks.contains(Marks::ACK_NOW) {
+            return Some(self.acknowledgment(cx, held));
+        }
+        if self.marks.contains(Marks::PROBE_NOW) {
+            return Some(self.emit_keepalive(cx, held));
+        }
+        None
+    }
+
+    /// SYN in SYN-SENT, SYN-ACK in SYN-RECEIVED after a simultaneous open.
+    fn emit_syn(&mut self, cx: &Context<'_>, held: &Held) -> Outgoing {
+        self.marks.remove(Marks::SYN_NOW);
+        let resent = self.snd_nxt != self.snd_una;
+        self.snd_nxt = self.snd_una + 1;
+        self.time(cx, self.snd_nxt, resent);
+        self.timed_at = micros(cx.now);
+        self.arm_resend(cx);
+        let answers = self.state == State::SynReceived;
+        let agreed = answers.then(|| Agreed {
+            mss: self.mss,
+            timestamps: self.marks.contains(Marks::TIMESTAMPS),
+            sack: self.marks.contains(Marks::SACK),
+            scales: self.scales,
+        });
+        let echo = if answers { self.ts_recent } else { 0 };
+        let stamps = Timestamps { value: self.timestamp(cx), echo };
+        let window = cx.config.receive_window.saturating_sub(held.unread).min(u32::from(u16::MAX)) as u16;
+        // The SYN-ACK of a simultaneous open repeats the SYN, whose options the peer has seen or will see here.
+        let scaled = self.scales.ours() > 0 || self.scales.theirs() > 0;
+        Outgoing {
+            window,
+            options: negotiate::syn_options(cx.config, agreed.as_ref(), scaled, stamps),
+            retransmission: resent,
+            ..Outgoing::control(
+                if answers { Flags::SYN | Flags::ACK } else { Flags::SYN },
+                self.snd_una,
+                if answers { self.rcv_nxt } else { SeqNumber(0) },
+            )
+        }
+    }
+
+    /// Data (or a FIN) for the first time.
+    fn emit_new(&mut self, cx: &Context<'_>, held: &Held, share: &Share) -> Outgoing {
+        if self.snd_una == self.snd_nxt {
+            self.begin_flight(cx);
+        }
+        let flight = share.end().distance_from(self.snd_una);
+        self.snd_nxt = share.end();
+        self.marks.set(Marks::FIN_SENT, share.fin);
+        self.marks.remove(Marks::FORCE);
+        self.time(cx, share.end(), false);
+        // RFC 5681 lets the window grow only while it is what limits the sender (RFC 7661 says how much harm the
+        // opposite does): in slow start half a window suffices, because it doubles.
+        let slow_start = self.congestion.in_slow_start();
+        let filled = if slow_start { flight.saturating_mul(2) } else { flight.saturating_add(self.full()) };
+        self.marks.set(Marks::CWND_LIMITED, filled >= self.congestion.cwnd);
+        if !self.marks.contains(Marks::RESEND_ARMED) {
+            // RFC 6298, 5.1.
+            self.arm_resend(cx);
+        }
+        self.carry(cx, held, share, false)
+    }
+
+    /// The first data after nothing was in flight.
+    fn begin_flight(&mut self, cx: &Context<'_>) {
+        if self.marks.contains(Marks::RESEND_ARMED) {
+            // The persist timer: what is sent now is guarded by the retransmission timer instead, which goes on
+            // doubling while the window stays closed.
+            self.marks.remove(Marks::PERSIST | Marks::RESEND_ARMED);
+        } else if self.resend_at.elapsed(cx.now) > self.timeout(cx.config) {
+            let mss = self.full();
+            self.congestion.after_idle(cx.config, mss);
+        }
+    }
+
+    /// Data (or a FIN) once more.
+    fn emit_again(&mut self, cx: &Context<'_>, held: &Held, share: &Share) -> Outgoing {
+        let is_head = share.seq == self.snd_una;
+        self.marks.remove(Marks::RESEND_NOW);
+        self.recovery.on_resent(share.end());
+        self.time(cx, share.end(), true);
+        if is_head {
+            self.timed_at = micros(cx.now);
+        }
+        self.retransmitted = self.retransmitted.saturating_add(1);
+        if is_head || !self.marks.contains(Marks::RESEND_ARMED) {
+            self.arm_resend(cx);
+        }
+        self.carry(cx, held, share, true)
+    }
+
+    /// One segment at a time has its round trip measured; none that was sent twice (Karn, MUST-18), and none behind
+    /// a hole, whose acknowledgment would measure the repair.
+    fn time(&mut self, cx: &Context<'_>, end: SeqNumber, resent: bool) {
+        if resent {
+            self.marks.remove(Marks::TIMING);
+        } else if !self.marks.contains(Marks::TIMING) && !self.recovery.is_active() {
+            self.marks.insert(Marks::TIMING);
+            self.timed_seq = end;
+            self.timed_at = micros(cx.now);
+        }
+    }
+
+    /// A segment with a share of the stream. PSH marks the end of what is queued (MUST-61).
+    fn carry(&mut self, cx: &Context<'_>, held: &Held, share: &Share, retransmission: bool) -> Outgoing {
+        let offset = share.seq.distance_from(self.snd_una);
+        let mut flags = Flags::ACK;
+        flags.set(Flags::FIN, share.fin);
+        flags.set(Flags::PSH, share.len > 0 && offset.saturating_add(share.len) >= held.queued);
+        let base = self.acknowledgment(cx, held);
+        Outgoing { seq: share.seq, flags, offset, len: share.len, retransmission, ..base }
+    }
+
+    /// A bare acknowledgment of everything received; nothing more is owed after it.
+    pub(crate) fn acknowledgment(&mut self, cx: &Context<'_>, held: &Held) -> Outgoing {
+        let window = self.advertise(cx.config, held);
+        self.marks.remove(Marks::ACK_NOW | Marks::ACK_ARMED);
+        self.last_ack = self.rcv_nxt;
+        Outgoing {
+            window,
+            options: self.options(cx),
+            ..Outgoing::control(Flags::ACK, self.snd_nxt, self.rcv_nxt)
+        }
+    }
+
+    /// RFC 9293, section 3.8.4: no data, and a sequence number the peer has acknowledged already, so that it
+    /// must answer.
+    fn emit_keepalive(&mut self, cx: &Context<'_>, held: &Held) -> Outgoing {
+        self.marks.remove(Marks::PROBE_NOW);
+        let base = self.acknowledgment(cx, held);
+        Outgoing { seq: self.snd_nxt - 1, ..base }
+    }
+
+    /// The options of every segment but a SYN.
+    fn options(&self, cx: &Context<'_>) -> Options {
+        let stamps = Timestamps { value: self.timestamp(cx), echo: self.ts_recent };
+        let has_stamps = self.marks.contains(Marks::TIMESTAMPS);
+        Options { timestamps: has_stamps.then_some(stamps), ..Options::default() }
+    }
+
+    fn arm_persist(&mut self, cx: &Context<'_>) {
+        self.marks.insert(Marks::PERSIST);
+        self.stalled_since = Tick::at(cx.now);
+        self.retries = 0;
+        self.arm_resend(cx);
+    }
+}
