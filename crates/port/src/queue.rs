@@ -1,0 +1,113 @@
+//! The contract between a device and the core that polls it.
+
+use std::os::fd::BorrowedFd;
+
+use freeway_base::counters;
+use freeway_mem::{PacketPool, RxBurst, TxBurst};
+
+use crate::info::PortInfo;
+
+/// What arrives at one core from one device.
+pub trait RxQueue {
+    /// Takes frames that have arrived, into the room left in `into`, in the order of arrival; what is in `into`
+    /// already stays. Returns how many were added. Never waits.
+    ///
+    /// A frame for which `pool` has no buffer, or only too short ones, is dropped and counted; no call drops more
+    /// frames than there was room for. So a pool that ran dry costs frames, not turns.
+    fn rx_burst(&mut self, pool: &PacketPool, into: &mut RxBurst) -> usize;
+
+    /// Asks to be woken when a frame arrives; called before going to sleep, ended by [`RxQueue::disarm`].
+    fn arm(&mut self) -> Armed<'_>;
+
+    /// Ends [`RxQueue::arm`]: wake-ups cost the other end something, so a busy core does not ask for them.
+    fn disarm(&mut self);
+}
+
+/// What one core sends through one device.
+pub trait TxQueue {
+    /// Sends frames from the front of `from` as far as there is room, in order, and returns how many were taken out
+    /// of it. Leftovers stay: back-pressure is no error. Never waits.
+    ///
+    /// A frame that the device can never send (too long, no link) is taken, dropped and counted. All frames of a call
+    /// are made known to the device at once: call with full bursts when there is much to send. An empty burst lets the
+    /// port go on with what it took earlier, and let go of packets that were sent.
+    fn tx_burst(&mut self, from: &mut TxBurst) -> usize;
+}
+
+/// One device as one core sees it. Every core has ports of its own; none is shared.
+pub trait Port: RxQueue + TxQueue {
+    /// Who the port is.
+    fn info(&self) -> &PortInfo;
+
+    /// What it has done so far.
+    fn counters(&self) -> PortCounters;
+}
+
+/// A port's answer to [`RxQueue::arm`].
+#[derive(Debug)]
+pub enum Armed<'a> {
+    /// Frames are there already: do not sleep.
+    Ready,
+    /// Sleep until this is readable. What makes it so is the port's business; only the port reads it.
+    Fd(BorrowedFd<'a>),
+    /// Nothing ever arrives here: sleep on whatever else there is.
+    Never,
+}
+
+counters! {
+    /// What a port counts. Frames are counted once: sent, received, or dropped for one of the reasons.
+    pub struct PortCounters {
+        /// Frames received.
+        rx_frames,
+        /// Bytes of them.
+        rx_bytes,
+        /// Frames that arrived when the pool had no buffer.
+        rx_dropped_no_buffer,
+        /// Frames that arrived and were longer than the pool's buffers.
+        rx_dropped_too_long,
+        /// Failed attempts to receive.
+        rx_errors,
+        /// Frames given to the device.
+        tx_frames,
+        /// Bytes of them.
+        tx_bytes,
+        /// Frames longer than the device sends.
+        tx_dropped_too_long,
+        /// Frames for a device without a link, or whose other end is gone.
+        tx_dropped_no_link,
+        /// Frames that the device refused for another reason.
+        tx_errors,
+        /// Calls that left frames with the caller because there was no room.
+        tx_full,
+    }
+}
+
+impl<P: RxQueue + ?Sized> RxQueue for Box<P> {
+    fn rx_burst(&mut self, pool: &PacketPool, into: &mut RxBurst) -> usize {
+        (**self).rx_burst(pool, into)
+    }
+
+    fn arm(&mut self) -> Armed<'_> {
+        (**self).arm()
+    }
+
+    fn disarm(&mut self) {
+        (**self).disarm();
+    }
+}
+
+impl<P: TxQueue + ?Sized> TxQueue for Box<P> {
+    fn tx_burst(&mut self, from: &mut TxBurst) -> usize {
+        (**self).tx_burst(from)
+    }
+}
+
+impl<P: Port + ?Sized> Port for Box<P> {
+    fn info(&self) -> &PortInfo {
+        (**self).info()
+    }
+
+    fn counters(&self) -> PortCounters {
+        (**self).counters()
+    }
+}
