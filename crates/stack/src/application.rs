@@ -1,0 +1,90 @@
+//! What an application implements: the events of its connections.
+//!
+//! The stack calls back in batches, once a turn, after it has carried all that arrived through TCP
+//! ([`Stack::dispatch`]). Events are levels, not edges of single segments: ten segments that arrived for one
+//! connection in one turn are one [`readable`](Application::readable).
+//!
+//! ```text
+//! accepted / connected ──► readable*, writable*, timer* ──► closed
+//! ```
+//!
+//! Every connection that was announced ends with exactly one [`closed`](Application::closed).
+
+use freeway_base::Instant;
+
+use crate::stack::Stack;
+use crate::tcp::{Conn, ConnId};
+use crate::udp::Datagram;
+
+/// An application on one core. One value serves all connections of that core; what belongs to a single
+/// connection is its [`Conn`](Application::Conn) state, which lies beside the connection's TCB.
+pub trait Application {
+    /// The state of one connection, without pointers or destructors. It lies in the same cache lines as the
+    /// TCB: its size is paid for every connection, idle or not.
+    type Conn: Copy + Default + 'static;
+
+    /// Called once, before the first turn: the place to listen, bind and connect.
+    fn start(&mut self, stack: &mut Stack<Self::Conn>, now: Instant) {
+        let _ = (stack, now);
+    }
+
+    /// Called once a turn: the place to open connections at a rate, or to do what no event announces.
+    fn turn(&mut self, stack: &mut Stack<Self::Conn>, now: Instant) {
+        let _ = (stack, now);
+    }
+
+    /// When [`turn`](Application::turn) must run next, though nothing arrives.
+    fn next_deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// A peer has opened a connection to one of the listeners.
+    fn accepted(&mut self, conn: Conn<'_, Self::Conn>) {
+        let _ = conn;
+    }
+
+    /// A connection that this side opened is established.
+    fn connected(&mut self, conn: Conn<'_, Self::Conn>) {
+        let _ = conn;
+    }
+
+    /// Bytes are there to be read, or the peer has finished sending ([`Conn::at_end`]).
+    fn readable(&mut self, conn: Conn<'_, Self::Conn>) {
+        let _ = conn;
+    }
+
+    /// There is room again after a write or a reservation came short.
+    fn writable(&mut self, conn: Conn<'_, Self::Conn>) {
+        let _ = conn;
+    }
+
+    /// The time set by [`Conn::set_timer`] has come.
+    fn timer(&mut self, conn: Conn<'_, Self::Conn>) {
+        let _ = conn;
+    }
+
+    /// The connection `id` is over; `state` is its last state. The place in the table is free already.
+    fn closed(&mut self, stack: &mut Stack<Self::Conn>, id: ConnId, state: Self::Conn, reason: CloseReason) {
+        let _ = (stack, id, state, reason);
+    }
+
+    /// A datagram arrived on a bound UDP socket.
+    fn datagram(&mut self, stack: &mut Stack<Self::Conn>, datagram: Datagram) {
+        let _ = (stack, datagram);
+    }
+}
+
+/// How a connection ended (RFC 9293, MUST-12: a remote close is told from a remote reset).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CloseReason {
+    /// Both sides sent FIN and both were acknowledged.
+    Finished,
+    /// The peer reset it.
+    Reset,
+    /// The peer refused to open it: a reset, or a hard ICMP error, in answer to the SYN.
+    Refused,
+    /// Nothing was heard for as long as the user timeout or the keepalive allows.
+    TimedOut,
+    /// This side aborted it.
+    Aborted,
+}

@@ -1,0 +1,160 @@
+//! How large a stack is: every bound, what it costs, and what happens at it.
+
+use freeway_base::HashKey;
+use freeway_collections::{FlowTable, Slab, Wheel};
+use freeway_mem::{ArenaLayout, PoolConfig};
+use thiserror::Error;
+
+use crate::net::NetConfig;
+use crate::tcp::record::Connection;
+use crate::tcp::{item, syn_table, time_wait};
+
+/// The size and the secrets of one core's stack. Everything is laid out when the stack is built.
+#[derive(Clone, Debug)]
+pub struct StackConfig {
+    /// Connections at once, beyond which new ones are not accepted (counted; the peer's SYN is retried).
+    /// Default 65,536. Each costs [`StackConfig::connection_bytes`].
+    pub max_connections: u32,
+    /// Half-open passive connections; at the bound the newest SYN is dropped. Default 16,384, about 150 bytes each.
+    pub max_syn_received: u32,
+    /// TIME-WAIT records; at the bound the oldest goes. Default 65,536, about 110 bytes each.
+    pub max_time_wait: u32,
+    /// Pieces of data held for all connections together: received and not yet read, or sent and not yet
+    /// acknowledged. Default as many as there are packet buffers; 32 bytes each, and 44 for the connection.
+    pub max_items: u32,
+    /// Packet buffers of a frame's size.
+    pub pool: PoolConfig,
+    /// Buffers of a whole datagram's size, for reassembly.
+    pub large_pool: PoolConfig,
+    /// Received segments that one connection may hold out of order. Default 256.
+    pub max_out_of_order: u16,
+    /// Bytes that one connection may have queued for sending, acknowledged or not. Default 256 KiB.
+    pub send_buffer: u32,
+    /// Resets and challenge acknowledgments that strangers may provoke, per second. Default 10,000.
+    pub replies_per_second: u32,
+    /// The same at once, after silence. Default 10,000.
+    pub reply_burst: u32,
+    /// Neighbours, routes, reassembly, rate limits.
+    pub net: NetConfig,
+    /// This core's number, and how many cores share the flows.
+    pub core: u32,
+    /// How many cores the flows are spread over.
+    pub cores: u32,
+    /// Source ports for active opens (RFC 6056). Default 32768..=65535.
+    pub ephemeral_ports: core::ops::RangeInclusive<u16>,
+    /// The secret that spreads flows over cores and buckets; the same on all cores of a process.
+    pub flow_key: HashKey,
+    /// The secret of initial sequence numbers and timestamp offsets (RFC 6528, RFC 7323).
+    pub sequence_key: HashKey,
+}
+
+/// A configuration that cannot be built.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum ConfigError {
+    /// A table of no entries.
+    #[error("{0} is 0: a stack needs at least one")]
+    Zero(&'static str),
+    /// More entries than an index can name.
+    #[error("{what} is {value}, more than the {most} that can be indexed: lower it")]
+    TooMany {
+        /// The setting.
+        what: &'static str,
+        /// What was asked for.
+        value: u32,
+        /// The most there can be.
+        most: u32,
+    },
+    /// A core number beyond the number of cores.
+    #[error("core {core} of {cores} cores: cores are numbered from 0")]
+    NoSuchCore {
+        /// This core.
+        core: u32,
+        /// All cores.
+        cores: u32,
+    },
+}
+
+impl StackConfig {
+    /// The defaults, with the two secrets.
+    pub fn new(flow_key: HashKey, sequence_key: HashKey) -> Self {
+        let pool = PoolConfig::default();
+        Self {
+            max_connections: 65_536,
+            max_syn_received: 16_384,
+            max_time_wait: 65_536,
+            max_items: pool.buffers,
+            pool,
+            large_pool: PoolConfig { buffers: 64, buffer_size: 128 * 1024, ..PoolConfig::default() },
+            max_out_of_order: 256,
+            send_buffer: 256 * 1024,
+            replies_per_second: 10_000,
+            reply_burst: 10_000,
+            net: NetConfig::default(),
+            core: 0,
+            cores: 1,
+            ephemeral_ports: 32_768..=65_535,
+            flow_key,
+            sequence_key,
+        }
+    }
+
+    /// Says what is wrong with the sizes, if anything is.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that cannot be built.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let bounds = [
+            ("max_connections", self.max_connections),
+            ("max_syn_received", self.max_syn_received),
+            ("max_time_wait", self.max_time_wait),
+            ("max_items", self.max_items),
+            ("cores", self.cores),
+        ];
+        for (what, value) in bounds {
+            if value == 0 {
+                return Err(ConfigError::Zero(what));
+            }
+            if value > crate::tcp::slot::INDEX_MAX {
+                return Err(ConfigError::TooMany { what, value, most: crate::tcp::slot::INDEX_MAX });
+            }
+        }
+        if self.core >= self.cores {
+            return Err(ConfigError::NoSuchCore { core: self.core, cores: self.cores });
+        }
+        Ok(())
+    }
+
+    /// How many flows the flow table holds: connections in every stage of life.
+    pub(crate) const fn flows(&self) -> u32 {
+        self.max_connections + self.max_syn_received + self.max_time_wait
+    }
+
+    /// How many timers the wheel holds: one for each connection and each half-open one. TIME-WAIT records
+    /// expire in the order of their list.
+    pub(crate) const fn timers(&self) -> u32 {
+        self.max_connections + self.max_syn_received
+    }
+
+    /// The arena that a stack with application state `S` needs, in bytes.
+    pub fn arena_layout<S: Copy + Default + 'static>(&self) -> ArenaLayout {
+        let layout = ArenaLayout::new().pool(&self.pool).pool(&self.large_pool);
+        let layout = FlowTable::plan(layout, self.flows());
+        let layout = Wheel::plan(layout, self.timers());
+        let layout = Slab::<Connection<S>>::plan(layout, self.max_connections);
+        let layout = Slab::<syn_table::Entry>::plan(layout, self.max_syn_received);
+        let layout = Slab::<time_wait::Entry>::plan(layout, self.max_time_wait);
+        let layout = Slab::<item::Item>::plan(layout, self.max_items);
+        Slab::<item::Queues>::plan(layout, self.max_items)
+    }
+
+    /// What one more idle connection costs, in bytes: its record, its share of the flow table, its timer.
+    pub fn connection_bytes<S: Copy + Default + 'static>(&self) -> u64 {
+        let with = |connections| {
+            let layout = FlowTable::plan(ArenaLayout::new(), connections);
+            let layout = Wheel::plan(layout, connections);
+            Slab::<Connection<S>>::plan(layout, connections).bytes() as u64
+        };
+        with(self.max_connections) / u64::from(self.max_connections.max(1))
+    }
+}

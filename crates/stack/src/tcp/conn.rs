@@ -1,0 +1,335 @@
+//! What an application does with one of its connections.
+//!
+//! A [`Conn`] is a borrowed handle, good for one event; a [`ConnId`] is kept and turned into a handle again by
+//! [`Stack::conn`](crate::Stack::conn).
+//!
+//! **Reading.** Bytes stay in the frame they came in. [`Conn::peek`] shows the first piece and
+//! [`Conn::consume`] lets go of it; or [`Conn::receive`] takes the frame itself, to be kept, forwarded
+//! ([`Conn::send`]) or put back in part ([`Conn::unreceive`]). What is not read closes the window: that is all
+//! the flow control there is.
+//!
+//! **Writing.** [`Conn::write`] copies; [`Conn::reserve`] and [`Conn::commit`] let the application write
+//! straight into a frame; [`Conn::lend`] sends memory that the application owns. All three take what there is
+//! room for ([`Conn::send_room`]), and where they come short [`writable`](crate::Application::writable) follows.
+
+use core::net::SocketAddr;
+use core::ops::Range;
+
+use freeway_base::Duration;
+use freeway_mem::{Packet, SharedPacket};
+use freeway_tcp::{Context, Info, State};
+
+use super::TcpHost;
+use super::item::Lent;
+use super::list::Which;
+use super::record::{Connection, Flags, Tick};
+use crate::application::CloseReason;
+use crate::stack::Stack;
+
+/// The name of a connection for as long as it lives; never that of another one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ConnId {
+    pub(crate) index: u32,
+    pub(crate) serial: u32,
+}
+
+/// A connection, in the hands of its application.
+pub struct Conn<'a, S: Copy + Default + 'static> {
+    stack: &'a mut Stack<S>,
+    index: u32,
+}
+
+impl<S: Copy + Default + 'static> TcpHost<S> {
+    pub(crate) fn id(&self, index: u32) -> Option<ConnId> {
+        self.connections.get(index).map(|connection| ConnId { index, serial: connection.socket.serial })
+    }
+}
+
+impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
+    /// A handle on the connection in place `index`, which exists.
+    pub(crate) const fn new(stack: &'a mut Stack<S>, index: u32) -> Self {
+        Self { stack, index }
+    }
+
+    fn record(&self) -> Option<&Connection<S>> {
+        self.stack.tcp.connections.get(self.index)
+    }
+
+    fn has(&self, flags: Flags) -> bool {
+        self.record().is_some_and(|connection| connection.socket.flags.contains(flags))
+    }
+
+    fn queues(&self) -> u32 {
+        self.record().map_or(super::NONE, |connection| connection.socket.queues)
+    }
+
+    /// The connection's name.
+    pub fn id(&self) -> ConnId {
+        self.stack.tcp.id(self.index).unwrap_or(ConnId { index: super::NONE, serial: 0 })
+    }
+
+    /// The number that the listener or the open was given.
+    pub fn service(&self) -> u16 {
+        let profile = self.record().map_or(0, |connection| connection.socket.profile);
+        self.stack.tcp.listeners.profiles.get(usize::from(profile)).map_or(0, |profile| profile.service)
+    }
+
+    /// This side's address and port.
+    pub fn local(&self) -> SocketAddr {
+        let key = self.record().map(|connection| connection.socket.key);
+        let (local, port) = key.map_or((0, 0), |key| (key.local, key.local_port));
+        SocketAddr::new(self.stack.net.address(local), port)
+    }
+
+    /// The peer's address and port.
+    pub fn peer(&self) -> SocketAddr {
+        match self.record() {
+            Some(connection) => SocketAddr::new(connection.socket.key.remote(), connection.socket.key.remote_port),
+            None => SocketAddr::new(core::net::IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED), 0),
+        }
+    }
+
+    /// The application's own state of this connection.
+    ///
+    /// # Panics
+    ///
+    /// Never: a handle exists only for a connection that does, and releasing one needs the handle back.
+    pub fn state(&mut self) -> &mut S {
+        match self.stack.tcp.connections.get_mut(self.index) {
+            Some(connection) => &mut connection.app,
+            None => &mut self.stack.no_state,
+        }
+    }
+
+    /// The stack, to reach other connections, sockets or the time from within an event.
+    pub const fn stack(&mut self) -> &mut Stack<S> {
+        self.stack
+    }
+
+    // ---- reading ----
+
+    /// The first bytes to be read, as far as they lie in one piece; empty when there are none.
+    pub fn peek(&self) -> &[u8] {
+        self.stack.tcp.store.rx_peek(self.queues())
+    }
+
+    /// Copies what is to be read, as much as `into` takes, and leaves it there; returns how many bytes.
+    pub fn copy_readable(&self, into: &mut [u8]) -> usize {
+        self.stack.tcp.store.rx_copy(self.queues(), into)
+    }
+
+    /// How many bytes are there to be read.
+    pub fn readable_bytes(&self) -> usize {
+        self.stack.tcp.store.rx_bytes(self.queues()) as usize
+    }
+
+    /// Lets go of the first `count` bytes (or all there are): they have been dealt with.
+    pub fn consume(&mut self, count: usize) {
+        let Some(connection) = self.stack.tcp.connections.get_mut(self.index) else { return };
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.stack.tcp.store.rx_consume(&mut connection.socket.queues, count);
+        self.after_read();
+    }
+
+    /// Takes the first piece of what is to be read, in the frame it came in.
+    pub fn receive(&mut self) -> Option<SharedPacket> {
+        let connection = self.stack.tcp.connections.get_mut(self.index)?;
+        let packet = self.stack.tcp.store.rx_take(&mut connection.socket.queues);
+        if packet.is_some() {
+            self.after_read();
+        }
+        packet
+    }
+
+    /// Puts back what [`receive`](Conn::receive) took, or the part of it that was not dealt with.
+    pub fn unreceive(&mut self, packet: SharedPacket) {
+        let Some(connection) = self.stack.tcp.connections.get_mut(self.index) else { return };
+        let end = connection.tcb.rcv_nxt().0.wrapping_sub(u32::from(connection.socket.flags.contains(Flags::PEER_FINISHED)));
+        self.stack.tcp.store.rx_put_back(&mut connection.socket.queues, packet, end);
+    }
+
+    /// Whether the peer has finished sending and everything it sent has been read.
+    pub fn at_end(&self) -> bool {
+        self.has(Flags::PEER_FINISHED) && self.readable_bytes() == 0
+    }
+
+    /// Tells TCP that there may be more window to offer.
+    fn after_read(&mut self) {
+        let now = self.stack.now();
+        let tcp = &mut self.stack.tcp;
+        let Some(connection) = tcp.connections.get_mut(self.index) else { return };
+        if connection.socket.flags.contains(Flags::DETACHED) {
+            // The end was held back until all was read.
+            tcp.raise(self.index, Flags::CLOSED);
+            return;
+        }
+        let held = tcp.store.held(connection.socket.queues);
+        let Some(profile) = tcp.listeners.profiles.get(usize::from(connection.socket.profile)) else { return };
+        connection.tcb.on_read(&Context { now, config: &profile.tcp }, &held);
+        if connection.tcb.wants_transmit(&held) {
+            tcp.mark_dirty(self.index);
+        }
+    }
+
+    // ---- writing ----
+
+    /// Whether bytes can still be queued: open in this direction, and not finished.
+    fn can_write(&self) -> bool {
+        !self.has(Flags::DETACHED) && self.record().is_some_and(|connection| connection.tcb.can_send())
+    }
+
+    /// How many bytes may be queued now; none while the host as a whole is short of buffers.
+    pub fn send_room(&self) -> usize {
+        if !self.can_write() {
+            return 0;
+        }
+        let queued = self.stack.tcp.store.tx_bytes(self.queues());
+        if self.stack.tcp.store.has_room_to_send() {
+            self.stack.tcp.limits.send_buffer.saturating_sub(queued) as usize
+        } else {
+            0
+        }
+    }
+
+    /// Bytes queued and not yet acknowledged.
+    pub fn unacknowledged_bytes(&self) -> usize {
+        self.stack.tcp.store.tx_bytes(self.queues()) as usize
+    }
+
+    /// Queues a copy of as many of `bytes` as there is room for; returns how many.
+    pub fn write(&mut self, bytes: &[u8]) -> usize {
+        let room = self.send_room().min(bytes.len());
+        let mut written = 0;
+        if room > 0
+            && let Some(connection) = self.stack.tcp.connections.get_mut(self.index)
+        {
+            let mss = usize::from(connection.tcb.mss());
+            written = self.stack.tcp.store.tx_write(&mut connection.socket.queues, &bytes[..room], mss);
+        }
+        self.after_write(written < bytes.len());
+        written
+    }
+
+    /// A frame to write payload into, at most [`mss`](Conn::mss) bytes of it; `None` when there is no room.
+    pub fn reserve(&mut self) -> Option<Packet> {
+        let has_room = self.send_room() > 0;
+        let packet = if has_room { self.stack.tcp.store.pool.alloc() } else { None };
+        if packet.is_none() {
+            self.after_write(true);
+        }
+        packet
+    }
+
+    /// The most payload that goes into one segment.
+    pub fn mss(&self) -> usize {
+        self.record().map_or(0, |connection| usize::from(connection.tcb.mss()))
+    }
+
+    /// Queues a frame that [`reserve`](Conn::reserve) gave.
+    pub fn commit(&mut self, packet: Packet) -> bool {
+        self.send(packet.share())
+    }
+
+    /// Queues a frame, such as one that [`receive`](Conn::receive) gave, without a copy. Returns whether there
+    /// was room for it; where there was not, the frame is dropped.
+    pub fn send(&mut self, packet: SharedPacket) -> bool {
+        let len = packet.data().len();
+        let mut sent = false;
+        if self.send_room() >= len
+            && let Some(connection) = self.stack.tcp.connections.get_mut(self.index)
+        {
+            sent = self.stack.tcp.store.tx_push(&mut connection.socket.queues, packet);
+        }
+        self.after_write(!sent);
+        sent
+    }
+
+    /// Queues a range of memory lent by [`Stack::lend`], as much of it as there is room for; returns how many
+    /// bytes that is. The memory is read when its bytes are sent, and sent again.
+    pub fn lend(&mut self, lent: Lent, range: Range<usize>) -> usize {
+        let end = range.end.min(lent.len());
+        let wanted = end.saturating_sub(range.start);
+        let room = self.send_room().min(wanted) as u32;
+        let mut queued = 0;
+        if room > 0
+            && let Some(connection) = self.stack.tcp.connections.get_mut(self.index)
+        {
+            let list = &mut connection.socket.queues;
+            if self.stack.tcp.store.tx_push_lent(list, lent.index, range.start as u32, room) {
+                queued = room as usize;
+            }
+        }
+        self.after_write(queued < wanted);
+        queued
+    }
+
+    /// Has [`writable`](crate::Application::writable) called when there is more room than now.
+    pub fn want_room(&mut self) {
+        let tcp = &mut self.stack.tcp;
+        if let Some(connection) = tcp.connections.get_mut(self.index) {
+            connection.socket.flags.insert(Flags::WANTS_ROOM);
+        }
+        // An acknowledgment brings room of the connection's own; room of the host's is told of by the host.
+        if !tcp.store.has_room_to_send() {
+            tcp.counters.starved_writes += 1;
+            tcp.starved.push(Which::Starved, &mut tcp.connections, self.index);
+        }
+    }
+
+    fn after_write(&mut self, came_short: bool) {
+        if came_short {
+            self.want_room();
+        }
+        self.stack.tcp.mark_dirty(self.index);
+    }
+
+    // ---- ending ----
+
+    /// Finishes sending: a FIN follows the last queued byte. Reading goes on until the peer finishes too.
+    pub fn shutdown(&mut self) {
+        let Stack { tcp, net, .. } = &mut *self.stack;
+        let Some(connection) = tcp.connections.get_mut(self.index) else { return };
+        connection.tcb.close();
+        if connection.tcb.state() == State::Closed {
+            // It was not open yet: there is nobody to finish with (RFC 9293, section 3.10.4, SYN-SENT).
+            tcp.finish(net, self.index, CloseReason::Aborted);
+        }
+        tcp.mark_dirty(self.index);
+    }
+
+    /// Closes both ways. What is queued is still delivered; what the peer sent and nobody read, or sends from
+    /// now on, is answered with a reset (RFC 9293, SHLD-3).
+    pub fn close(&mut self) {
+        if self.readable_bytes() > 0 {
+            self.abort();
+            return;
+        }
+        if let Some(connection) = self.stack.tcp.connections.get_mut(self.index) {
+            connection.socket.flags.insert(Flags::READ_CLOSED);
+        }
+        self.shutdown();
+    }
+
+    /// Ends the connection at once; the peer gets a reset.
+    pub fn abort(&mut self) {
+        let now = self.stack.now();
+        let Stack { tcp, net, .. } = &mut *self.stack;
+        tcp.abort(now, net, self.index);
+    }
+
+    // ---- the rest ----
+
+    /// Has [`timer`](crate::Application::timer) called after `wait`, instead of any time set before.
+    pub fn set_timer(&mut self, wait: Option<Duration>) {
+        let now = self.stack.now();
+        if let Some(connection) = self.stack.tcp.connections.get_mut(self.index) {
+            connection.socket.timer = wait.map_or(Tick::NEVER, |wait| Tick::at_or_after(now + wait));
+        }
+        self.stack.tcp.rearm(now, self.index);
+    }
+
+    /// What TCP knows of the connection.
+    pub fn info(&self) -> Option<Info> {
+        self.record().map(|connection| connection.tcb.info())
+    }
+}

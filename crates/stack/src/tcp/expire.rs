@@ -1,0 +1,93 @@
+//! Deadlines: one armed timer a connection, moved lazily.
+//!
+//! A connection's soonest deadline changes with almost every segment, mostly to a later one. The wheel is told
+//! only of earlier ones: when it looks at a connection too soon, nothing is due, and it is armed anew.
+
+use freeway_base::Instant;
+use freeway_tcp::{Context, SynTimeout};
+
+use super::TcpHost;
+use super::record::{Flags, Tick};
+use crate::net::Net;
+
+impl<S: Copy + Default + 'static> TcpHost<S> {
+    /// Arms the wheel for a connection, if its soonest deadline comes before what is armed.
+    #[inline]
+    pub(crate) fn rearm(&mut self, now: Instant, index: u32) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        if connection.socket.flags.contains(Flags::DETACHED) {
+            return;
+        }
+        let socket = &mut connection.socket;
+        let mut soonest = match connection.tcb.next_deadline(now) {
+            Some(deadline) => Tick::at_or_after(deadline),
+            None => Tick::NEVER,
+        };
+        if socket.timer.is_before(soonest) {
+            soonest = socket.timer;
+        }
+        if soonest.is_before(socket.armed) {
+            socket.armed = soonest;
+            self.wheel.arm(index, soonest.instant(now));
+        }
+    }
+
+    /// Runs at most `limit` timers that are due; returns how many there were.
+    pub(crate) fn expire(&mut self, now: Instant, net: &mut Net, limit: usize) -> usize {
+        let mut done = 0;
+        while done < limit
+            && let Some(id) = self.wheel.pop_due(now)
+        {
+            done += 1;
+            match id.checked_sub(self.connections.capacity()) {
+                None => self.connection_timer(now, net, id),
+                Some(index) => self.half_open_due(now, net, index),
+            }
+        }
+        while done < limit && self.time_wait.next_deadline().is_some_and(|until| until <= now) {
+            done += 1;
+            self.remove_time_wait(net, self.time_wait.oldest());
+        }
+        done
+    }
+
+    fn connection_timer(&mut self, now: Instant, net: &mut Net, index: u32) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        connection.socket.armed = Tick::NEVER;
+        let timer_due = connection.socket.timer.is_due(now);
+        if timer_due {
+            connection.socket.timer = Tick::NEVER;
+        }
+        if connection.tcb.next_deadline(now).is_some_and(|deadline| deadline <= now) {
+            let held = self.store.held(connection.socket.queues);
+            let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else { return };
+            let events = connection.tcb.on_deadline(&Context { now, config: &profile.tcp }, &held);
+            self.apply(now, net, index, events);
+            self.mark_dirty(index);
+        }
+        if timer_due {
+            self.raise(index, Flags::TIMER);
+        }
+        self.rearm(now, index);
+    }
+
+    fn half_open_due(&mut self, now: Instant, net: &mut Net, index: u32) {
+        let Some(entry) = self.half_open.entries.get_mut(index) else { return };
+        let Some(profile) = self.listeners.profiles.get(usize::from(entry.profile)) else { return };
+        match entry.syn.on_deadline(&Context { now, config: &profile.tcp }) {
+            SynTimeout::Retransmit => {
+                if let Some(deadline) = entry.syn.next_deadline(now) {
+                    self.wheel.arm(self.connections.capacity() + index, deadline);
+                }
+                self.counters.retransmitted += 1;
+                self.send_syn_ack(now, net, index);
+            }
+            SynTimeout::GiveUp => self.remove_half_open(net, index),
+        }
+    }
+
+    /// When the next deadline comes; it may turn out that nothing was due.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        [self.wheel.next_deadline(), self.time_wait.next_deadline()].into_iter().flatten().min()
+    }
+}

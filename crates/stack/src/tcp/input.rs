@@ -1,0 +1,266 @@
+//! The way in: three passes over a batch of segments.
+//!
+//! One. Each header is parsed and verified, its flow hashed, and its bucket of the flow table prefetched.
+//! Two. Each bucket, come by now, is probed for a first candidate, whose record is prefetched.
+//! Three. Each segment runs through TCP, in the order of arrival.
+//!
+//! So the cache misses of up to 64 flows overlap, instead of following one another.
+
+use freeway_base::{FlowHash, Instant};
+use freeway_tcp::{Arrival, Context, Events, IcmpError, Outcome, Reply};
+use freeway_wire::{Protocol, checksum};
+use freeway_wire::tcp::{Flags as TcpFlags, Repr, Segment};
+
+use super::TcpHost;
+use super::key::FlowKey;
+use super::list::Which;
+use super::receive_queue::Inserted;
+use super::record::{Connection, Flags, Socket};
+use super::slot::Slot;
+use crate::net::{IcmpKind, IcmpNotice, Inbound, Net};
+
+/// A segment between the passes.
+pub(crate) struct Arriving {
+    pub(crate) inbound: Inbound,
+    pub(crate) repr: Repr,
+    pub(crate) header_len: usize,
+    pub(crate) key: FlowKey,
+    hash: FlowHash,
+}
+
+impl Arriving {
+    /// How many bytes follow the header.
+    #[inline]
+    pub(crate) fn payload_len(&self) -> u32 {
+        (self.inbound.packet.data().len() - self.header_len) as u32
+    }
+
+    /// The segment as TCP wants to know it.
+    #[inline]
+    pub(crate) fn arrival(&self) -> Arrival<'_> {
+        Arrival { repr: &self.repr, payload_len: self.payload_len(), ecn: self.inbound.ecn }
+    }
+}
+
+impl<S: Copy + Default + 'static> TcpHost<S> {
+    const CONNECTION_LINES: usize = size_of::<Connection<S>>().div_ceil(64);
+
+    /// Pass one, for one segment.
+    #[inline]
+    pub(crate) fn gather(&mut self, net: &Net, inbound: Inbound) {
+        self.counters.segments_in += 1;
+        // RFC 9293, MUST-57: nothing that was sent to more than one host.
+        if inbound.broadcast {
+            self.counters.dropped_broadcast += 1;
+            return;
+        }
+        let Some(local) = net.is_local(inbound.dst) else {
+            self.counters.dropped_broadcast += 1;
+            return;
+        };
+        let bytes = inbound.packet.data();
+        let Ok(segment) = Segment::new_checked(bytes) else {
+            self.counters.dropped_malformed += 1;
+            return;
+        };
+        // RFC 9293, MUST-3.
+        if !inbound.checksum_good && !checksum::verify_transport(inbound.src, inbound.dst, inbound.protocol, bytes) {
+            self.counters.dropped_checksum += 1;
+            return;
+        }
+        let Ok(repr) = Repr::parse(&segment) else {
+            self.counters.dropped_malformed += 1;
+            return;
+        };
+        let header_len = usize::from(segment.header_len());
+        let key = FlowKey::new(local, repr.dst_port, inbound.src, repr.src_port);
+        let hash = crate::steer::flow_hash(
+            &self.secrets.flow,
+            (inbound.dst, repr.dst_port),
+            (inbound.src, repr.src_port),
+        );
+        self.flows.prefetch(hash);
+        self.batch.push(Arriving { inbound, repr, header_len, key, hash });
+    }
+
+    /// Passes two and three, over all that was gathered.
+    pub(crate) fn run_batch(&mut self, now: Instant, net: &mut Net) {
+        for arriving in &self.batch {
+            match self.flows.first_candidate(arriving.hash).map(Slot::unpack) {
+                Some(Slot::Connection(index)) => self.connections.prefetch(index, Self::CONNECTION_LINES),
+                Some(Slot::SynReceived(index)) => self.half_open.entries.prefetch(index, 2),
+                Some(Slot::TimeWait(_)) | None => {}
+            }
+        }
+        let mut batch = core::mem::take(&mut self.batch);
+        for arriving in batch.drain(..) {
+            self.segment(now, net, arriving);
+        }
+        self.batch = batch;
+    }
+
+    fn segment(&mut self, now: Instant, net: &mut Net, arriving: Arriving) {
+        match self.find(arriving.hash, &arriving.key) {
+            Some(Slot::Connection(index)) => self.connection_segment(now, net, index, arriving),
+            Some(Slot::SynReceived(index)) => self.half_open_segment(now, net, index, arriving),
+            Some(Slot::TimeWait(index)) => self.time_wait_segment(now, net, index, arriving),
+            None => self.listen_segment(now, net, arriving),
+        }
+    }
+
+    /// A segment for a connection that has a TCB.
+    pub(crate) fn connection_segment(&mut self, now: Instant, net: &mut Net, index: u32, arriving: Arriving) {
+        let mut arriving = arriving;
+        if arriving.payload_len() > 0 && !self.store.has_room_to_receive() {
+            // Too few buffers to keep the payload: the acknowledgment in the header is used all the same, for it
+            // is what brings buffers back.
+            self.counters.dropped_no_room += 1;
+            arriving.inbound.packet.truncate(arriving.header_len);
+            arriving.repr.flags.remove(TcpFlags::FIN | TcpFlags::PSH);
+        }
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        let held = self.store.held(connection.socket.queues);
+        let opening;
+        let config = if connection.tcb.state().is_synchronized() {
+            let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else { return };
+            &profile.tcp
+        } else {
+            let Socket { key, profile, hop, .. } = connection.socket;
+            let Some(config) = self.opening_config(net, profile, hop, key.remote()) else { return };
+            opening = config;
+            &opening
+        };
+        let cx = Context { now, config };
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        let outcome = connection.tcb.on_segment(&cx, &arriving.arrival(), &held);
+        let Outcome { accept, acked, reply, events, dropped } = outcome;
+
+        if dropped.is_some() {
+            self.counters.dropped_unacceptable += 1;
+        }
+        if acked > 0 {
+            self.store.tx_acked(&mut connection.socket.queues, acked);
+            if connection.socket.flags.contains(Flags::WANTS_ROOM) {
+                self.raise(index, Flags::WRITABLE);
+            }
+        }
+        let mut events = events;
+        if let Some(accept) = accept {
+            let read_closed = self.connections.get(index).is_some_and(|c| c.socket.flags.contains(Flags::READ_CLOSED));
+            if accept.len > 0 && read_closed {
+                // RFC 9293, SHLD-3: data that nobody will read any more is answered with a reset.
+                self.abort(now, net, index);
+                return;
+            }
+            let mut packet = arriving.inbound.packet;
+            packet.trim_front(arriving.header_len + accept.offset as usize);
+            packet.truncate(accept.len as usize);
+            events |= self.take_payload(now, index, accept.seq.0, packet, accept.in_order, accept.fin);
+        }
+        match reply {
+            Reply::None => {}
+            Reply::Challenge(outgoing) | Reply::Reset(outgoing) => self.reply(now, net, &arriving.key, &outgoing),
+        }
+        self.apply(now, net, index, events);
+        self.mark_dirty(index);
+    }
+
+    /// Stores accepted payload; what follows from gaps that closed is added to the events.
+    fn take_payload(
+        &mut self,
+        now: Instant,
+        index: u32,
+        seq: u32,
+        packet: freeway_mem::Packet,
+        in_order: bool,
+        fin: bool,
+    ) -> Events {
+        let Some(connection) = self.connections.get_mut(index) else { return Events::empty() };
+        let list = &mut connection.socket.queues;
+        let len = packet.data().len() as u64;
+        if !in_order {
+            match self.store.rx_insert(list, seq, packet, fin) {
+                Inserted::Stored => self.counters.out_of_order += 1,
+                Inserted::Duplicate => self.counters.dropped_duplicate += 1,
+                Inserted::Full => self.counters.dropped_out_of_order_full += 1,
+            }
+            return Events::empty();
+        }
+        if len > 0 && self.store.rx_append(list, seq, packet) {
+            self.counters.bytes_in += len;
+        }
+        let (filled, finished) = self.store.rx_fill(list, connection.tcb.rcv_nxt().0);
+        let mut events = Events::empty();
+        if filled > 0 || finished {
+            self.counters.bytes_in += u64::from(filled);
+            if let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) {
+                events = connection.tcb.on_gap_filled(&Context { now, config: &profile.tcp }, filled, finished);
+            }
+        }
+        if len > 0 || filled > 0 {
+            self.raise(index, Flags::READABLE);
+        }
+        events
+    }
+
+    /// A segment for what remains of a closed connection (RFC 9293, section 3.10.7.4; RFC 1337; RFC 6191).
+    fn time_wait_segment(&mut self, now: Instant, net: &mut Net, index: u32, arriving: Arriving) {
+        use freeway_tcp::TimeWaitVerdict as Verdict;
+        let Some(entry) = self.time_wait.get_mut(index) else { return };
+        let Some(profile) = self.listeners.profiles.get(usize::from(entry.profile)) else { return };
+        let cx = Context { now, config: &profile.tcp };
+        let wait = profile.tcp.time_wait;
+        match entry.tcp.on_segment(&cx, &arriving.arrival()) {
+            Verdict::Drop => self.counters.dropped_unacceptable += 1,
+            Verdict::Ack(outgoing) => self.reply(now, net, &arriving.key, &outgoing),
+            Verdict::Restart(outgoing) => {
+                self.time_wait.restart(index, now + wait);
+                self.reply(now, net, &arriving.key, &outgoing);
+            }
+            Verdict::Reopen { iss_floor } => {
+                self.remove_time_wait(net, index);
+                self.open_passive(now, net, arriving, Some(iss_floor));
+            }
+        }
+    }
+
+    /// An ICMP error that quotes one of our segments.
+    pub(crate) fn icmp_error(&mut self, now: Instant, net: &mut Net, notice: &IcmpNotice) {
+        let (Some(local), Some(seq)) = (net.is_local(notice.local), notice.seq) else { return };
+        if notice.protocol != Protocol::TCP {
+            return;
+        }
+        let key = FlowKey::new(local, notice.local_port, notice.remote, notice.remote_port);
+        let Some(Slot::Connection(index)) = self.find(self.hash(net, &key), &key) else { return };
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else { return };
+        let error = match notice.kind {
+            IcmpKind::PacketTooBig { mtu } => {
+                let headers = if notice.remote.is_ipv4() { 20 + 20 } else { 40 + 20 };
+                IcmpError::PacketTooBig { mss: mtu.saturating_sub(headers) }
+            }
+            kind if kind.is_hard() => IcmpError::Hard,
+            _ => IcmpError::Soft,
+        };
+        let events = connection.tcb.on_icmp(&Context { now, config: &profile.tcp }, error, seq);
+        self.apply(now, net, index, events);
+        self.mark_dirty(index);
+    }
+
+    /// Marks events for the application.
+    #[inline]
+    pub(crate) fn raise(&mut self, index: u32, events: Flags) {
+        if let Some(connection) = self.connections.get_mut(index) {
+            connection.socket.flags.insert(events);
+            self.ready.push(Which::Ready, &mut self.connections, index);
+        }
+    }
+
+    /// Puts a connection on the list of those that have something to say, if it has.
+    #[inline]
+    pub(crate) fn mark_dirty(&mut self, index: u32) {
+        if self.connections.get(index).is_some_and(|c| !c.socket.flags.contains(Flags::DETACHED)) {
+            self.dirty.push(Which::Dirty, &mut self.connections, index);
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! Data that a connection holds: queues of items in a side table.
+//!
+//! An idle connection has no queue. The first byte to be held takes a [`Queues`] record and an [`Item`] from
+//! the side tables, the last one gives them back. Items name packet buffers by index (or memory that the
+//! application lent, by its number), so the tables can move with the arena.
+//!
+//! ```text
+//!   receive   head ─► [in order] ─► [in order] ─► [after a gap] ─► …     sorted by sequence number
+//!                                    ▲ last_in_order
+//!   send      head ─► [acknowledged in part] ─► [sent] ─► [not yet sent] ─► …
+//!                                                 ▲ cursor
+//! ```
+
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+
+use freeway_collections::{BuildError, Slab};
+use freeway_mem::{Arena, PacketPool, Parked, SharedPacket};
+use freeway_tcp::Held;
+
+use super::{ListId, NONE};
+use crate::config::StackConfig;
+
+/// A run of bytes.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) content: Content,
+    /// Where the run begins: a sequence number when received, a position in the stream of sent bytes when
+    /// sending (which starts at 0 whenever the queue was empty).
+    pub(crate) at: u32,
+    /// How many bytes.
+    pub(crate) len: u32,
+    pub(crate) next: u32,
+    /// The peer's FIN stands right behind (received out of order only).
+    pub(crate) fin: bool,
+    /// Which queue it is in, and whose budget it takes from.
+    pub(crate) side: Side,
+}
+
+/// Which way an item's bytes go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Side {
+    /// From the peer to the application.
+    Received,
+    /// From the application to the peer.
+    Sent,
+}
+
+impl Item {
+    /// What a vacant place of the table holds.
+    const VACANT: Self = Self { content: Content::Taken, at: 0, len: 0, next: NONE, fin: false, side: Side::Received };
+}
+
+/// Where the bytes of an item are.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// In a packet buffer; the view covers exactly the item's bytes.
+    Packet(Parked),
+    /// In memory that the application lent.
+    Lent {
+        /// Its number.
+        lent: u32,
+        /// Where in it the item's bytes begin.
+        offset: u32,
+    },
+    /// Taken out for a moment by the one who will put it back.
+    Taken,
+}
+
+/// The queues of one connection that holds something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Queues {
+    /// Received items: in order first, then those after a gap.
+    pub(crate) rx_head: u32,
+    pub(crate) rx_last_in_order: u32,
+    /// Bytes in order and not yet read.
+    pub(crate) rx_bytes: u32,
+    /// Items in order.
+    pub(crate) rx_items: u16,
+    /// Items after a gap.
+    pub(crate) rx_out_of_order: u16,
+    /// Items sent or to be sent, from the oldest unacknowledged byte on.
+    pub(crate) tx_head: u32,
+    pub(crate) tx_tail: u32,
+    /// The item last transmitted from: where the search for the next begins.
+    pub(crate) tx_cursor: u32,
+    /// The position of the oldest unacknowledged byte.
+    pub(crate) tx_base: u32,
+    /// The position up to which bytes have been transmitted.
+    pub(crate) tx_sent: u32,
+    /// Bytes from `tx_base` to the end.
+    pub(crate) tx_bytes: u32,
+}
+
+impl Queues {
+    const EMPTY: Self = Self {
+        rx_head: NONE,
+        rx_last_in_order: NONE,
+        rx_bytes: 0,
+        rx_items: 0,
+        rx_out_of_order: 0,
+        tx_head: NONE,
+        tx_tail: NONE,
+        tx_cursor: NONE,
+        tx_base: 0,
+        tx_sent: 0,
+        tx_bytes: 0,
+    };
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.rx_head == NONE && self.tx_head == NONE
+    }
+}
+
+/// Memory that the application lent: what is still referenced from send queues.
+struct LentBytes {
+    bytes: Rc<dyn AsRef<[u8]>>,
+    /// Items that refer to it.
+    items: u32,
+    /// The application took it back; it goes with the last item.
+    taken_back: bool,
+}
+
+/// Memory that an application lent to a stack for sending without a copy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lent {
+    pub(crate) index: u32,
+    pub(crate) len: u32,
+}
+
+impl Lent {
+    /// How many bytes were lent.
+    pub const fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Whether nothing was lent.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+/// The side tables of all connections' queued data.
+pub(crate) struct Store {
+    pub(crate) items: Slab<Item>,
+    pub(crate) queues: Slab<Queues>,
+    pub(crate) pool: PacketPool,
+    large: PacketPool,
+    lent: Vec<Option<LentBytes>>,
+    /// Out-of-order items that one connection may hold.
+    pub(crate) max_out_of_order: u16,
+    /// Items by the side they are for.
+    held: Sides,
+    /// An eighth of the buffers, or of the items if there are fewer.
+    eighth: u32,
+}
+
+/// Items held, by side.
+///
+/// Each side has a budget of its own, three eighths of all buffers; the rest carries what holds nothing: handshakes,
+/// acknowledgments, frames on their way. So a host whose receive queues are full can still send, one whose send
+/// queues are full can still receive, and two hosts that both wait to send before they read on do not wait for each
+/// other for ever.
+#[derive(Clone, Copy, Default)]
+struct Sides {
+    received: u32,
+    sent: u32,
+}
+
+impl Store {
+    pub(crate) fn new(
+        arena: &mut Arena,
+        config: &StackConfig,
+        pool: PacketPool,
+        large: PacketPool,
+    ) -> Result<Self, BuildError> {
+        let eighth = (pool.capacity().min(config.max_items) / 8).max(1);
+        Ok(Self {
+            items: Slab::new(arena, "items", config.max_items, |_| Item::VACANT)?,
+            queues: Slab::new(arena, "queues", config.max_items, |_| Queues::EMPTY)?,
+            pool,
+            large,
+            lent: Vec::new(),
+            max_out_of_order: config.max_out_of_order,
+            held: Sides::default(),
+            eighth,
+        })
+    }
+
+    /// Whether payload that continues a stream can be held.
+    #[inline]
+    pub(crate) fn has_room_to_receive(&self) -> bool {
+        self.held.received < 3 * self.eighth && self.items.len() < self.items.capacity()
+    }
+
+    /// Whether payload that arrived after a gap can be held: what fills the gap must still find room.
+    #[inline]
+    pub(crate) fn has_room_to_hold(&self) -> bool {
+        self.held.received < 2 * self.eighth && self.items.len() < self.items.capacity()
+    }
+
+    /// Whether one more item can be queued for sending.
+    #[inline]
+    pub(crate) fn has_room_to_send(&self) -> bool {
+        self.held.sent < 3 * self.eighth && self.items.len() < self.items.capacity() && self.pool.available() > self.eighth
+    }
+
+    /// What the TCB must know of the connection's queues.
+    #[inline]
+    pub(crate) fn held(&self, queues: u32) -> Held {
+        match self.queues.get(queues) {
+            Some(queues) => {
+                // A small segment pins a whole buffer: each counts for half a buffer at least.
+                let pinned = u32::from(queues.rx_items) * (self.pool.buffer_size() >> 1);
+                Held {
+                    unread: queues.rx_bytes.max(pinned),
+                    queued: queues.tx_bytes,
+                    out_of_order: queues.rx_out_of_order > 0,
+                }
+            }
+            None => Held { unread: 0, queued: 0, out_of_order: false },
+        }
+    }
+
+    /// The connection's queues, taken from the side table when it has none yet.
+    #[inline]
+    pub(crate) fn open(&mut self, list: &mut ListId) -> Option<&mut Queues> {
+        if *list == NONE {
+            *list = self.queues.insert(Queues::EMPTY).ok()?;
+        }
+        self.queues.get_mut(*list)
+    }
+
+    /// Gives the queues' record back when nothing is held any more.
+    #[inline]
+    pub(crate) fn close_if_empty(&mut self, list: &mut ListId) {
+        if self.queues.get(*list).is_some_and(Queues::is_empty) {
+            self.queues.remove(*list);
+            *list = NONE;
+        }
+    }
+
+    /// Lets go of all that a connection holds.
+    pub(crate) fn clear(&mut self, list: &mut ListId) {
+        if let Some(&Queues { rx_head, tx_head, .. }) = self.queues.get(*list) {
+            self.queues.remove(*list);
+            for mut index in [rx_head, tx_head] {
+                while index != NONE {
+                    index = self.free_item(index);
+                }
+            }
+        }
+        *list = NONE;
+    }
+
+    /// Frees an item with what it holds; returns the item behind it.
+    pub(crate) fn free_item(&mut self, index: u32) -> u32 {
+        match self.take_item(index) {
+            Some(item) => {
+                self.drop_content(item.content);
+                item.next
+            }
+            None => NONE,
+        }
+    }
+
+    /// Puts an item into the table; lets go of what it holds when there is no place.
+    #[inline]
+    pub(crate) fn insert_item(&mut self, item: Item) -> Option<u32> {
+        let side = item.side;
+        match self.items.insert(item) {
+            Ok(index) => {
+                *self.held_on(side) += 1;
+                Some(index)
+            }
+            Err(item) => {
+                self.drop_content(item.content);
+                None
+            }
+        }
+    }
+
+    /// Takes an item out of the table.
+    #[inline]
+    pub(crate) fn take_item(&mut self, index: u32) -> Option<Item> {
+        let item = core::mem::replace(self.items.get_mut(index)?, Item::VACANT);
+        self.items.remove(index);
+        *self.held_on(item.side) -= 1;
+        Some(item)
+    }
+
+    #[inline]
+    const fn held_on(&mut self, side: Side) -> &mut u32 {
+        match side {
+            Side::Received => &mut self.held.received,
+            Side::Sent => &mut self.held.sent,
+        }
+    }
+
+    /// Lets go of an item's bytes.
+    pub(crate) fn drop_content(&mut self, content: Content) {
+        match content {
+            Content::Packet(parked) => drop(self.unpark(parked)),
+            Content::Lent { lent, .. } => self.release_lent(lent),
+            Content::Taken => {}
+        }
+    }
+
+    /// A parked packet as a packet again, from whichever pool it came.
+    #[inline]
+    pub(crate) fn unpark(&self, parked: Parked) -> Option<SharedPacket> {
+        match self.pool.unpark(parked) {
+            Ok(packet) => Some(packet),
+            Err(parked) => self.large.unpark(parked).ok(),
+        }
+    }
+
+    /// The bytes of a parked packet where they lie.
+    #[inline]
+    pub(crate) fn parked_bytes<'a>(&'a self, parked: &'a Parked) -> &'a [u8] {
+        self.pool.view(parked).or_else(|| self.large.view(parked)).unwrap_or(&[])
+    }
+
+    /// Takes memory for sending; the number of places grows only here, never on the data path.
+    pub(crate) fn lend(&mut self, bytes: Rc<dyn AsRef<[u8]>>) -> Option<Lent> {
+        let len = u32::try_from((*bytes).as_ref().len()).ok()?;
+        let entry = Some(LentBytes { bytes, items: 0, taken_back: false });
+        let index = match self.lent.iter().position(Option::is_none) {
+            Some(index) => {
+                self.lent[index] = entry;
+                index
+            }
+            None => {
+                self.lent.push(entry);
+                self.lent.len() - 1
+            }
+        };
+        Some(Lent { index: u32::try_from(index).ok()?, len })
+    }
+
+    /// The application wants its memory back: at once, or when the last byte is acknowledged.
+    pub(crate) fn take_back(&mut self, lent: Lent) {
+        if let Some(place) = self.lent.get_mut(lent.index as usize) {
+            match place {
+                Some(entry) if entry.items > 0 => entry.taken_back = true,
+                _ => *place = None,
+            }
+        }
+    }
+
+    /// The lent bytes.
+    #[inline]
+    pub(crate) fn lent_bytes(&self, lent: u32) -> &[u8] {
+        match self.lent.get(lent as usize) {
+            Some(Some(entry)) => (*entry.bytes).as_ref(),
+            _ => &[],
+        }
+    }
+
+    /// One more item refers to the lent memory; false when it is not lent (any more).
+    pub(crate) fn hold_lent(&mut self, lent: u32) -> bool {
+        match self.lent.get_mut(lent as usize) {
+            Some(Some(entry)) if !entry.taken_back => {
+                entry.items += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn release_lent(&mut self, lent: u32) {
+        if let Some(place) = self.lent.get_mut(lent as usize)
+            && let Some(entry) = place
+        {
+            entry.items -= 1;
+            if entry.items == 0 && entry.taken_back {
+                *place = None;
+            }
+        }
+    }
+}
+
+const _: () = assert!(size_of::<Item>() <= 32);
+const _: () = assert!(size_of::<Queues>() <= 44);

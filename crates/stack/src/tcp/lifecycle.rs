@@ -1,0 +1,186 @@
+//! How a connection comes into the tables, and how it leaves them.
+//!
+//! ```text
+//!   insert ──► flow table, wheel ──► finish: out of both, the queues let go ──► the application hears
+//!              (or TIME-WAIT takes its place in the flow table)                  of it ──► release
+//! ```
+
+use core::net::IpAddr;
+
+use freeway_base::Instant;
+use freeway_tcp::{Context, Events, Tcb, TimeWait};
+use freeway_wire::tcp::SeqNumber;
+
+use super::TcpHost;
+use super::key::FlowKey;
+use super::list::Which;
+use super::record::{Connection, Flags, Socket, Tick};
+use super::slot::Slot;
+use crate::application::CloseReason;
+use crate::net::{Hop, Net};
+
+impl<S: Copy + Default + 'static> TcpHost<S> {
+    /// The initial sequence number (RFC 6528) and the timestamp offset (RFC 7323, section 5.4) of a flow.
+    pub(crate) fn sequence(&self, now: Instant, net: &Net, key: &FlowKey) -> (SeqNumber, u32) {
+        let mapped = |addr| match addr {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+            IpAddr::V6(v6) => v6.octets(),
+        };
+        let mut flow = [0; 36];
+        flow[..16].copy_from_slice(&mapped(net.address(key.local)));
+        flow[16..32].copy_from_slice(&mapped(key.remote()));
+        flow[32..34].copy_from_slice(&key.local_port.to_be_bytes());
+        flow[34..].copy_from_slice(&key.remote_port.to_be_bytes());
+        let secret = self.secrets.sequence;
+        (freeway_tcp::isn(secret, &flow, now), freeway_tcp::timestamp_offset(secret, &flow))
+    }
+
+    /// Puts a connection into the tables.
+    pub(crate) fn insert(
+        &mut self,
+        now: Instant,
+        net: &Net,
+        tcb: Tcb,
+        (key, profile, hop): (FlowKey, u16, Hop),
+    ) -> Option<u32> {
+        self.next_serial = self.next_serial.wrapping_add(1);
+        let socket = Socket::new(key, profile, hop, self.next_serial);
+        let index = self.connections.insert(Connection { tcb, socket, app: S::default() }).ok()?;
+        let hash = self.hash(net, &key);
+        if self.flows.insert(hash, Slot::Connection(index).pack()).is_err() {
+            self.connections.remove(index);
+            return None;
+        }
+        self.rearm(now, index);
+        Some(index)
+    }
+
+    /// Acts on what TCP reported of a connection.
+    #[inline]
+    pub(crate) fn apply(&mut self, now: Instant, net: &mut Net, index: u32, events: Events) {
+        if !events.is_empty() {
+            self.apply_events(now, net, index, events);
+        }
+    }
+
+    fn apply_events(&mut self, now: Instant, net: &mut Net, index: u32, events: Events) {
+        if events.contains(Events::ESTABLISHED) {
+            self.counters.connected += 1;
+            self.raise(index, Flags::CONNECTED);
+        }
+        if events.contains(Events::PEER_FIN) {
+            self.raise(index, Flags::PEER_FINISHED | Flags::READABLE);
+        }
+        if events.contains(Events::RESET) {
+            self.finish(net, index, CloseReason::Reset);
+        } else if events.contains(Events::REFUSED) {
+            self.finish(net, index, CloseReason::Refused);
+        } else if events.contains(Events::TIMED_OUT) {
+            self.finish(net, index, CloseReason::TimedOut);
+        } else if events.contains(Events::TIME_WAIT) {
+            self.finish(net, index, CloseReason::Finished);
+            self.enter_time_wait(now, net, index);
+        } else if events.contains(Events::CLOSED) {
+            self.finish(net, index, CloseReason::Finished);
+        }
+    }
+
+    /// Takes a connection out of the flow table and the wheel, and lets go of its data: all of it, or, where
+    /// the end was an orderly one, what is not still to be read. The application hears of the end at its next
+    /// turn (and reads the rest before).
+    pub(crate) fn finish(&mut self, net: &Net, index: u32, reason: CloseReason) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        if connection.socket.flags.contains(Flags::DETACHED) {
+            return;
+        }
+        connection.socket.flags.insert(Flags::DETACHED | Flags::CLOSED);
+        connection.socket.flags.set_reason(reason);
+        connection.socket.armed = Tick::NEVER;
+        let key = connection.socket.key;
+        let keep_unread = reason == CloseReason::Finished && !connection.socket.flags.contains(Flags::READ_CLOSED);
+        if !keep_unread {
+            self.store.clear(&mut connection.socket.queues);
+        }
+        match reason {
+            CloseReason::Finished => self.counters.closed_finished += 1,
+            CloseReason::Reset | CloseReason::Refused => self.counters.closed_reset += 1,
+            CloseReason::TimedOut => self.counters.closed_timed_out += 1,
+            CloseReason::Aborted => self.counters.closed_aborted += 1,
+        }
+        let hash = self.hash(net, &key);
+        self.flows.remove(hash, Slot::Connection(index).pack());
+        self.wheel.cancel(index);
+        self.raise(index, Flags::CLOSED);
+    }
+
+    /// Leaves a TIME-WAIT record in the place of a connection that has just left the flow table, which begins by
+    /// acknowledging the peer's FIN. At the bound the oldest record goes.
+    fn enter_time_wait(&mut self, now: Instant, net: &mut Net, index: u32) {
+        if self.time_wait.is_full() {
+            self.counters.shed_time_wait += 1;
+            self.remove_time_wait(net, self.time_wait.oldest());
+        }
+        let Some(Connection { tcb, socket, .. }) = self.connections.get(index) else { return };
+        let Some(profile) = self.listeners.profiles.get(usize::from(socket.profile)) else { return };
+        let config = profile.tcp;
+        let cx = Context { now, config: &config };
+        let record = TimeWait::from_tcb(&cx, tcb);
+        let (key, mut hop) = (socket.key, socket.hop);
+        let place = self.time_wait.add(key, socket.profile, record, now + config.time_wait);
+        self.send_control(now, net, &key, &mut hop, &record.ack(&cx));
+        let Some(place) = place else { return };
+        let hash = self.hash(net, &key);
+        if self.flows.insert(hash, Slot::TimeWait(place).pack()).is_err() {
+            self.time_wait.remove(place);
+        }
+    }
+
+    /// Forgets a TIME-WAIT record.
+    pub(crate) fn remove_time_wait(&mut self, net: &Net, index: u32) {
+        if let Some(key) = self.time_wait.remove(index) {
+            let hash = self.hash(net, &key);
+            self.flows.remove(hash, Slot::TimeWait(index).pack());
+        }
+    }
+
+    /// Ends a connection at once, with a reset to the peer where one is due (RFC 9293, section 3.10.5).
+    pub(crate) fn abort(&mut self, now: Instant, net: &mut Net, index: u32) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else { return };
+        if connection.socket.flags.contains(Flags::DETACHED) {
+            self.store.clear(&mut connection.socket.queues);
+            return;
+        }
+        let config = profile.tcp;
+        let outgoing = connection.tcb.abort(&Context { now, config: &config });
+        let (key, mut hop) = (connection.socket.key, connection.socket.hop);
+        if let Some(outgoing) = outgoing {
+            self.counters.resets_out += 1;
+            self.send_control(now, net, &key, &mut hop, &outgoing);
+        }
+        self.finish(net, index, CloseReason::Aborted);
+    }
+
+    /// Tells connections that found too few buffers free that there is room again; a bounded number a turn.
+    pub(crate) fn feed_starved(&mut self) {
+        const PER_TURN: u32 = 64;
+        for _ in 0..self.starved.len().min(PER_TURN) {
+            let Some(index) = self.starved.pop(Which::Starved, &mut self.connections) else { break };
+            let over = self.connections.get(index).is_some_and(|c| c.socket.flags.contains(Flags::DETACHED));
+            if over || self.store.has_room_to_send() {
+                self.raise(index, Flags::WRITABLE);
+            } else {
+                self.starved.push(Which::Starved, &mut self.connections, index);
+            }
+        }
+    }
+
+    /// Gives a connection's place back, after the application has heard of its end.
+    pub(crate) fn release(&mut self, index: u32) -> Option<S> {
+        let connection = self.connections.get_mut(index)?;
+        self.store.clear(&mut connection.socket.queues);
+        let app = connection.app;
+        self.connections.remove(index);
+        Some(app)
+    }
+}

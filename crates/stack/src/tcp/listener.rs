@@ -1,0 +1,204 @@
+//! Listeners, and the settings that connections share.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use thiserror::Error;
+
+use super::NONE;
+
+/// What to listen on, and how its connections behave.
+#[derive(Clone, Debug)]
+pub struct ListenConfig {
+    /// One of the host's addresses, or all of them.
+    pub addr: Option<IpAddr>,
+    /// The port.
+    pub port: u16,
+    /// A number of the application's own, which every accepted connection carries.
+    pub service: u16,
+    /// TCP's settings for accepted connections.
+    pub tcp: freeway_tcp::Config,
+}
+
+impl ListenConfig {
+    /// All of the host's addresses, service 0, TCP's defaults.
+    pub fn new(port: u16) -> Self {
+        Self { addr: None, port, service: 0, tcp: freeway_tcp::Config::default() }
+    }
+}
+
+/// A listener's number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ListenerId(pub(crate) u16);
+
+/// Why a port cannot be listened on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum ListenError {
+    /// Another listener has it.
+    #[error("TCP port {0} is listened on already: stop that listener or choose another port")]
+    InUse(u16),
+    /// Port 0 cannot be addressed.
+    #[error("port 0 cannot be listened on: choose one from 1 to 65535")]
+    PortZero,
+    /// The table of listeners and profiles is full.
+    #[error("65535 listeners and connection profiles exist already: remove one first")]
+    Full,
+}
+
+/// The settings that a class of connections shares: those of one listener, or of one kind of active open.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Profile {
+    pub(crate) tcp: freeway_tcp::Config,
+    pub(crate) service: u16,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Listener {
+    addr: Option<IpAddr>,
+    port: u16,
+    profile: u16,
+    /// The next listener on the same port.
+    next: u32,
+}
+
+/// All listeners of a core. A look-up is one load by port, and a step for each address on that port.
+pub(crate) struct Listeners {
+    listeners: Vec<Option<Listener>>,
+    pub(crate) profiles: Vec<Profile>,
+    by_port: Box<[u32]>,
+}
+
+impl Listeners {
+    pub(crate) fn new() -> Self {
+        Self {
+            listeners: Vec::new(),
+            profiles: Vec::new(),
+            by_port: vec![NONE; usize::from(u16::MAX) + 1].into_boxed_slice(),
+        }
+    }
+
+    /// Adds a listener. An address's own listener goes before one for all addresses.
+    pub(crate) fn add(&mut self, config: &ListenConfig) -> Result<ListenerId, ListenError> {
+        if config.port == 0 {
+            return Err(ListenError::PortZero);
+        }
+        if self.chain(config.port).any(|listener| listener.addr == config.addr) {
+            return Err(ListenError::InUse(config.port));
+        }
+        let profile = self.profile(&Profile { tcp: config.tcp, service: config.service })?;
+        let index = match self.listeners.iter().position(Option::is_none) {
+            Some(free) => free,
+            None => {
+                self.listeners.push(None);
+                self.listeners.len() - 1
+            }
+        };
+        let id = u16::try_from(index).map_err(|_| ListenError::Full)?;
+        let listener = Listener { addr: config.addr, port: config.port, profile, next: NONE };
+        self.listeners[index] = Some(listener);
+        self.link(u32::from(id), listener);
+        Ok(ListenerId(id))
+    }
+
+    /// Puts a listener into its port's chain, exact addresses first.
+    fn link(&mut self, index: u32, listener: Listener) {
+        let port = usize::from(listener.port);
+        let exact = listener.addr.is_some();
+        let mut before = NONE;
+        let mut after = self.by_port[port];
+        while !exact && after != NONE {
+            before = after;
+            after = self.next_of(after);
+        }
+        self.set_next(index, after);
+        if before == NONE { self.by_port[port] = index } else { self.set_next(before, index) }
+    }
+
+    fn next_of(&self, index: u32) -> u32 {
+        self.listeners.get(index as usize).copied().flatten().map_or(NONE, |listener| listener.next)
+    }
+
+    fn set_next(&mut self, index: u32, next: u32) {
+        if let Some(Some(listener)) = self.listeners.get_mut(index as usize) {
+            listener.next = next;
+        }
+    }
+
+    /// Removes a listener; its connections live on.
+    pub(crate) fn remove(&mut self, id: ListenerId) {
+        let index = u32::from(id.0);
+        let Some(Some(gone)) = self.listeners.get(usize::from(id.0)).copied() else { return };
+        let port = usize::from(gone.port);
+        if self.by_port[port] == index {
+            self.by_port[port] = gone.next;
+        } else {
+            let mut before = self.by_port[port];
+            while before != NONE && self.next_of(before) != index {
+                before = self.next_of(before);
+            }
+            self.set_next(before, gone.next);
+        }
+        self.listeners[usize::from(id.0)] = None;
+    }
+
+    /// The number of a profile, which equal settings share.
+    pub(crate) fn profile(&mut self, wanted: &Profile) -> Result<u16, ListenError> {
+        let same = |profile: &Profile| profile.service == wanted.service && profile.tcp == wanted.tcp;
+        let index = self.profiles.iter().position(same).unwrap_or(self.profiles.len());
+        if index == self.profiles.len() {
+            self.profiles.push(*wanted);
+        }
+        u16::try_from(index).map_err(|_| ListenError::Full)
+    }
+
+    fn chain(&self, port: u16) -> impl Iterator<Item = Listener> + '_ {
+        let mut index = self.by_port[usize::from(port)];
+        core::iter::from_fn(move || {
+            let listener = self.listeners.get(index as usize).copied().flatten()?;
+            index = listener.next;
+            Some(listener)
+        })
+    }
+
+    /// The profile of the listener for a segment to `addr`:`port`.
+    #[inline]
+    pub(crate) fn find(&self, addr: IpAddr, port: u16) -> Option<u16> {
+        self.chain(port).find(|listener| listener.addr.is_none_or(|own| own == addr)).map(|listener| listener.profile)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn config(addr: Option<&str>, port: u16, service: u16) -> ListenConfig {
+        let tcp = freeway_tcp::Config::default();
+        ListenConfig { addr: addr.map(|text| text.parse().unwrap()), port, service, tcp }
+    }
+
+    #[test]
+    fn an_exact_address_goes_before_all_addresses() {
+        let mut table = Listeners::new();
+        table.add(&config(None, 80, 1)).unwrap();
+        let exact = table.add(&config(Some("198.18.0.2"), 80, 2)).unwrap();
+        let service = |table: &Listeners, addr: &str| {
+            table.find(addr.parse().unwrap(), 80).map(|profile| table.profiles[usize::from(profile)].service)
+        };
+        assert_eq!(service(&table, "198.18.0.2"), Some(2));
+        assert_eq!(service(&table, "198.18.0.3"), Some(1));
+        table.remove(exact);
+        assert_eq!(service(&table, "198.18.0.2"), Some(1));
+        assert_eq!(table.find("198.18.0.2".parse().unwrap(), 81), None);
+    }
+
+    #[test]
+    fn a_port_is_listened_on_once() {
+        let mut table = Listeners::new();
+        table.add(&config(None, 80, 1)).unwrap();
+        assert_eq!(table.add(&config(None, 80, 2)), Err(ListenError::InUse(80)));
+        assert_eq!(table.add(&config(None, 0, 2)), Err(ListenError::PortZero));
+    }
+}

@@ -1,0 +1,219 @@
+//! TCP on one core: every connection in every stage of its life.
+//!
+//! The protocol itself (the numbers) is `freeway_tcp`; here are the tables it lives in and the bytes it speaks
+//! of. One keyed flow table leads to all stages ([`slot`]), so a segment costs one look-up.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `input` | the three passes over a batch of arrived segments |
+//! | `handshake` | listeners' side of opening: SYN-RECEIVED records and what becomes of them |
+//! | `open` | active opens and the choice of a port |
+//! | `output` | what connections have to say, turned into frames |
+//! | `expire` | deadlines |
+//! | `record`, `key`, `slot` | a connection's memory, a flow's name, a table's entry |
+//! | `item`, `receive_queue`, `send_queue` | data that is held |
+//! | `syn_table`, `time_wait`, `listener` | the other tables |
+//! | `conn` | what the application does with a connection |
+
+mod conn;
+mod expire;
+mod handshake;
+mod input;
+pub(crate) mod item;
+mod key;
+mod lifecycle;
+pub(crate) mod list;
+mod listener;
+mod open;
+mod output;
+mod receive_queue;
+pub(crate) mod record;
+mod send_queue;
+pub(crate) mod slot;
+pub(crate) mod syn_table;
+pub(crate) mod time_wait;
+
+use alloc::vec::Vec;
+
+use freeway_base::{FlowHash, HashKey, Rng, counters};
+use freeway_collections::{BuildError, FlowTable, Slab, Wheel};
+use freeway_mem::{Arena, PacketPool};
+
+pub use conn::{Conn, ConnId};
+pub use item::Lent;
+pub use listener::{ListenConfig, ListenError, ListenerId};
+pub use open::{ConnectConfig, ConnectError};
+
+use crate::config::StackConfig;
+use crate::net::Net;
+use crate::net::limit::TokenBucket;
+use crate::steer;
+use input::Arriving;
+use item::Store;
+use key::FlowKey;
+use list::List;
+use listener::Listeners;
+use record::Connection;
+use slot::Slot;
+use syn_table::SynTable;
+use time_wait::TimeWaitTable;
+
+/// No entry: the index that no table reaches.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// Where a connection's queues lie, or [`NONE`].
+pub(crate) type ListId = u32;
+
+counters! {
+    /// What TCP did and dropped on one core.
+    pub struct TcpCounters {
+        /// Segments that arrived.
+        segments_in,
+        /// Segments sent.
+        segments_out,
+        /// Payload bytes accepted in order.
+        bytes_in,
+        /// Payload bytes sent, repetitions included.
+        bytes_out,
+        /// Connections opened by a peer.
+        accepted,
+        /// Connections opened by this side.
+        connected,
+        /// Connections that ended with both FINs acknowledged.
+        closed_finished,
+        /// Connections reset or refused by the peer.
+        closed_reset,
+        /// Connections that timed out.
+        closed_timed_out,
+        /// Connections aborted by the application.
+        closed_aborted,
+        /// Segments sent again.
+        retransmitted,
+        /// Resets sent.
+        resets_out,
+        /// Segments held out of order.
+        out_of_order,
+        /// Dropped: the header was cut short or lied about its length.
+        dropped_malformed,
+        /// Dropped: wrong checksum.
+        dropped_checksum,
+        /// Dropped: broadcast or multicast.
+        dropped_broadcast,
+        /// Dropped: no connection and no listener (a reset was sent unless the limit was reached).
+        dropped_no_listener,
+        /// Dropped: the SYN table was full, the newest SYN goes.
+        dropped_syn_table_full,
+        /// Dropped: no room for another connection; the peer will try again.
+        dropped_connections_full,
+        /// Payload dropped, the acknowledgment with it used: too few buffers or items were free.
+        dropped_no_room,
+        /// Dropped: too many segments after a gap, or too few buffers left.
+        dropped_out_of_order_full,
+        /// Dropped: held already.
+        dropped_duplicate,
+        /// Dropped: not acceptable to the connection (RFC 9293, section 3.10.7.4, RFC 5961, PAWS).
+        dropped_unacceptable,
+        /// TIME-WAIT records shed before their time, the oldest first.
+        shed_time_wait,
+        /// Replies not sent because of a rate limit.
+        limited_replies,
+        /// Writes that came short because too few buffers or items were free; they are resumed when there are.
+        starved_writes,
+        /// Segments not sent because no buffer was free; the retransmission timer will.
+        no_buffer,
+    }
+}
+
+/// All TCP state of one core.
+pub(crate) struct TcpHost<S: Copy + Default + 'static> {
+    pub(crate) flows: FlowTable,
+    pub(crate) connections: Slab<Connection<S>>,
+    pub(crate) half_open: SynTable,
+    pub(crate) time_wait: TimeWaitTable,
+    pub(crate) wheel: Wheel,
+    pub(crate) store: Store,
+    pub(crate) listeners: Listeners,
+    /// Connections with events for the application.
+    pub(crate) ready: List,
+    /// Connections with something to transmit.
+    pub(crate) dirty: List,
+    /// Connections that want to write and found too few buffers free.
+    pub(crate) starved: List,
+    /// The segments of the batch at hand.
+    batch: Vec<Arriving>,
+    pub(crate) counters: TcpCounters,
+    pub(crate) secrets: Secrets,
+    limits: Limits,
+    next_serial: u32,
+    next_port: u32,
+    replies: TokenBucket,
+}
+
+/// The keys of this core's flows.
+#[derive(Clone, Copy)]
+pub(crate) struct Secrets {
+    pub(crate) flow: HashKey,
+    pub(crate) sequence: HashKey,
+}
+
+/// What the configuration bounds.
+struct Limits {
+    send_buffer: u32,
+    core: u32,
+    cores: u32,
+    ports: core::ops::RangeInclusive<u16>,
+}
+
+impl<S: Copy + Default + 'static> TcpHost<S> {
+    pub(crate) fn new(
+        arena: &mut Arena,
+        config: &StackConfig,
+        pool: PacketPool,
+        large: PacketPool,
+        now: freeway_base::Instant,
+        mut rng: Rng,
+    ) -> Result<Self, BuildError> {
+        Ok(Self {
+            flows: FlowTable::new(arena, config.flows())?,
+            connections: Slab::new(arena, "connections", config.max_connections, |_| Connection::vacant())?,
+            half_open: SynTable::new(arena, config.max_syn_received)?,
+            time_wait: TimeWaitTable::new(arena, config.max_time_wait)?,
+            wheel: Wheel::new(arena, config.timers(), now)?,
+            store: Store::new(arena, config, pool, large)?,
+            listeners: Listeners::new(),
+            ready: List::EMPTY,
+            dirty: List::EMPTY,
+            starved: List::EMPTY,
+            batch: Vec::with_capacity(freeway_mem::BURST),
+            counters: TcpCounters::default(),
+            secrets: Secrets { flow: config.flow_key, sequence: config.sequence_key },
+            replies: TokenBucket::new(config.replies_per_second, config.reply_burst),
+            next_serial: rng.next_u32(),
+            next_port: rng.next_u32(),
+            limits: Limits {
+                send_buffer: config.send_buffer,
+                core: config.core,
+                cores: config.cores,
+                ports: config.ephemeral_ports.clone(),
+            },
+        })
+    }
+
+    /// The hash of a flow, as every core computes it.
+    #[inline]
+    pub(crate) fn hash(&self, net: &Net, key: &FlowKey) -> FlowHash {
+        let local = (net.address(key.local), key.local_port);
+        steer::flow_hash(&self.secrets.flow, local, (key.remote(), key.remote_port))
+    }
+
+    /// Where the flow `key` stands.
+    #[inline]
+    pub(crate) fn find(&self, hash: FlowHash, key: &FlowKey) -> Option<Slot> {
+        let is_it = |entry| match Slot::unpack(entry) {
+            Slot::Connection(index) => self.connections.get(index).is_some_and(|c| c.socket.key == *key),
+            Slot::SynReceived(index) => self.half_open.key(index) == Some(key),
+            Slot::TimeWait(index) => self.time_wait.key(index) == Some(key),
+        };
+        self.flows.find(hash, is_it).map(Slot::unpack)
+    }
+}

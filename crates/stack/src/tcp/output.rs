@@ -1,0 +1,156 @@
+//! The way out: connections that have something to say, turned into frames.
+//!
+//! TCP says which bytes and which header; the payload comes from the send queue, the header goes into the room
+//! before it, and the frame onto the interface's transmit queue.
+
+use freeway_base::Instant;
+use freeway_mem::{Packet, PacketFlags};
+use freeway_tcp::{Context, Outgoing};
+use freeway_wire::tcp::Flags as TcpFlags;
+use freeway_wire::{Ecn, Protocol, checksum};
+
+use super::TcpHost;
+use super::key::FlowKey;
+use super::list::Which;
+use super::record::{Connection, Flags, Socket};
+use crate::net::{Hop, IpHeader, Net};
+
+/// Segments that one connection may send before the next has its turn.
+const QUOTA: usize = 64;
+
+impl<S: Copy + Default + 'static> TcpHost<S> {
+    /// Lets every connection that wants to transmit do so; returns how many segments went out.
+    ///
+    /// A connection that has more to say than its quota, or finds no room, stays on the list.
+    pub(crate) fn output(&mut self, now: Instant, net: &mut Net) -> usize {
+        let mut sent = 0;
+        for _ in 0..self.dirty.len() {
+            let Some(index) = self.dirty.pop(Which::Dirty, &mut self.connections) else { break };
+            let (segments, more) = self.transmit(now, net, index);
+            sent += segments;
+            self.rearm(now, index);
+            if more {
+                self.mark_dirty(index);
+            }
+        }
+        sent
+    }
+
+    /// Sends what one connection has to say; returns the segments sent, and whether it has more.
+    fn transmit(&mut self, now: Instant, net: &mut Net, index: u32) -> (usize, bool) {
+        for sent in 0..QUOTA {
+            let Some(connection) = self.connections.get_mut(index) else { return (sent, false) };
+            if connection.socket.flags.contains(Flags::DETACHED) {
+                return (sent, false);
+            }
+            let held = self.store.held(connection.socket.queues);
+            if !connection.tcb.wants_transmit(&held) {
+                return (sent, false);
+            }
+            if self.store.pool.available() == 0 || !net.has_tx_room(connection.socket.hop) {
+                self.counters.no_buffer += 1;
+                return (sent, true);
+            }
+            let opening;
+            let config = if connection.tcb.state().is_synchronized() {
+                let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else { break };
+                &profile.tcp
+            } else {
+                let Socket { key, profile, hop, .. } = connection.socket;
+                let Some(config) = self.opening_config(net, profile, hop, key.remote()) else { break };
+                opening = config;
+                &opening
+            };
+            let cx = Context { now, config };
+            let Some(connection) = self.connections.get_mut(index) else { break };
+            let Some(outgoing) = connection.tcb.poll_transmit(&cx, &held) else { return (sent, false) };
+            self.send_segment(now, net, index, &outgoing);
+        }
+        (QUOTA, true)
+    }
+
+    fn send_segment(&mut self, now: Instant, net: &mut Net, index: u32, outgoing: &Outgoing) {
+        let Some(Connection { socket, .. }) = self.connections.get_mut(index) else { return };
+        let (key, mut hop, list) = (socket.key, socket.hop, socket.queues);
+        self.counters.retransmitted += u64::from(outgoing.retransmission);
+        if outgoing.len == 0 {
+            self.send_control(now, net, &key, &mut hop, outgoing);
+        } else if let Some(mut payload) = self.store.tx_payload(list, outgoing.offset, outgoing.len) {
+            self.counters.segments_out += 1;
+            self.counters.bytes_out += u64::from(outgoing.len);
+            let header = header(net, &key);
+            prepend_tcp(net, hop, &key, outgoing, &header, &mut payload.packet);
+            match payload.owner {
+                Some(item) => {
+                    let mut frame = net.send_and_keep(now, &mut hop, &header, payload.packet);
+                    frame.trim_front(frame.data().len() - outgoing.len as usize);
+                    self.store.tx_restore(item, frame);
+                }
+                None => net.send(now, &mut hop, &header, payload.packet),
+            }
+        } else {
+            self.counters.no_buffer += 1;
+        }
+        if let Some(connection) = self.connections.get_mut(index) {
+            connection.socket.hop = hop;
+        }
+    }
+
+    /// Sends a segment without payload.
+    pub(crate) fn send_control(
+        &mut self,
+        now: Instant,
+        net: &mut Net,
+        key: &FlowKey,
+        hop: &mut Hop,
+        outgoing: &Outgoing,
+    ) {
+        let Some(mut packet) = self.store.pool.alloc() else {
+            self.counters.no_buffer += 1;
+            return;
+        };
+        self.counters.segments_out += 1;
+        let header = header(net, key);
+        prepend_tcp(net, *hop, key, outgoing, &header, &mut packet);
+        net.send(now, hop, &header, packet);
+    }
+
+    /// Answers a segment that belongs to no connection, or that none accepts: resets, challenge ACKs, TIME-WAIT's
+    /// ACKs. A stranger can provoke them, so their rate is bounded over all connections together, by a bucket
+    /// that no single peer can count (RFC 5961, section 7).
+    pub(crate) fn reply(&mut self, now: Instant, net: &mut Net, key: &FlowKey, outgoing: &Outgoing) {
+        if !self.replies.take(now) {
+            self.counters.limited_replies += 1;
+            return;
+        }
+        let Ok(mut hop) = net.hop(now, key.remote()) else { return };
+        self.counters.resets_out += u64::from(outgoing.flags.contains(TcpFlags::RST));
+        self.send_control(now, net, key, &mut hop, outgoing);
+    }
+}
+
+fn header(net: &Net, key: &FlowKey) -> IpHeader {
+    IpHeader {
+        src: net.address(key.local),
+        dst: key.remote(),
+        protocol: Protocol::TCP,
+        hop_limit: net.hop_limit(),
+        dscp: 0,
+        ecn: Ecn::NotEct,
+        dont_fragment: true,
+    }
+}
+
+/// Writes the TCP header before the payload, with its checksum (or what the port needs to fill it in).
+fn prepend_tcp(net: &Net, hop: Hop, key: &FlowKey, outgoing: &Outgoing, header: &IpHeader, packet: &mut Packet) {
+    let repr = outgoing.repr(key.local_port, key.remote_port);
+    let Some(room) = packet.prepend(repr.header_len()) else { return };
+    repr.emit(room);
+    let IpHeader { src, dst, protocol, .. } = *header;
+    if net.tx_checksum(hop) {
+        checksum::seed_transport(src, dst, protocol, packet.data_mut());
+        packet.set_flags(packet.flags() | PacketFlags::CHECKSUM_NEEDED);
+    } else {
+        checksum::fill_transport(src, dst, protocol, packet.data_mut());
+    }
+}

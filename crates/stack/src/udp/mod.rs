@@ -1,0 +1,250 @@
+//! UDP (RFC 768; RFC 1122, section 4.1): sockets, and datagrams without a copy.
+//!
+//! A datagram that arrives stays in the buffer it came in: [`Datagram::packet`] is its payload, with the headers'
+//! place still before it. A reply written over it goes back by [`UdpSockets::send_to`] in the same buffer.
+
+mod table;
+
+use alloc::collections::VecDeque;
+use core::net::{IpAddr, SocketAddr};
+
+use freeway_base::Instant;
+use freeway_mem::{Packet, PacketFlags};
+use freeway_wire::{Ecn, Protocol, checksum, udp};
+
+use crate::net::{Hop, Inbound, IpHeader, Net};
+use table::Table;
+pub use table::{BindError, UdpId};
+
+/// Sockets that one core can bind.
+const SOCKETS: usize = 1_024;
+/// Datagrams that wait for the application; at the bound the newest goes. 96 bytes each, and a packet buffer.
+const QUEUE: usize = 1_024;
+
+freeway_base::counters! {
+    /// UDP's counters.
+    pub struct UdpCounters {
+        /// Datagrams handed to sockets.
+        datagrams_in,
+        /// Bytes of their payloads.
+        bytes_in,
+        /// Datagrams sent.
+        datagrams_out,
+        /// Bytes of their payloads.
+        bytes_out,
+        /// Datagrams whose length is not what IP says.
+        dropped_malformed,
+        /// Datagrams with a wrong sum, or over IPv6 none.
+        dropped_checksum,
+        /// Datagrams to a port where nobody listens.
+        dropped_no_socket,
+        /// Datagrams that the application was too slow to take.
+        dropped_queue_full,
+        /// Datagrams not sent: no such socket, no address to send from, no route.
+        dropped_no_route,
+        /// Datagrams not sent: too long, or without room for the header.
+        dropped_too_long,
+    }
+}
+
+/// A datagram that arrived.
+pub struct Datagram {
+    /// The socket it is for.
+    pub socket: UdpId,
+    /// What the socket was bound with.
+    pub service: u16,
+    /// Where it was sent to: one of the host's addresses, or a group's or broadcast address.
+    pub local: SocketAddr,
+    /// Who sent it.
+    pub remote: SocketAddr,
+    /// The congestion mark it came with.
+    pub ecn: Ecn,
+    /// The payload.
+    pub packet: Packet,
+}
+
+/// One core's sockets.
+pub struct UdpSockets {
+    table: Table,
+    queue: VecDeque<Datagram>,
+    queue_limit: usize,
+    /// What was counted since the start.
+    pub counters: UdpCounters,
+}
+
+impl Default for UdpSockets {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl UdpSockets {
+    /// No socket yet.
+    pub fn new() -> Self {
+        Self::with_queue(QUEUE)
+    }
+
+    /// The same with room for so many datagrams that wait.
+    pub fn with_queue(datagrams: usize) -> Self {
+        Self {
+            table: Table::new(SOCKETS),
+            queue: VecDeque::with_capacity(datagrams),
+            queue_limit: datagrams,
+            counters: UdpCounters::default(),
+        }
+    }
+
+    /// Binds a socket to a port, of one address or of all. `service` comes back with its datagrams.
+    ///
+    /// # Errors
+    ///
+    /// See [`BindError`].
+    pub fn bind(&mut self, addr: Option<IpAddr>, port: u16, service: u16) -> Result<UdpId, BindError> {
+        self.table.bind(addr, port, service)
+    }
+
+    /// Gives a socket's port back; false when there is no such socket. Its datagrams that wait are dropped.
+    pub fn unbind(&mut self, socket: UdpId) -> bool {
+        let bound = self.table.unbind(socket);
+        if bound {
+            self.queue.retain(|datagram| datagram.socket != socket);
+        }
+        bound
+    }
+
+    // ---- the way in ----
+
+    /// Takes a datagram from IP to its socket's queue.
+    #[inline]
+    pub fn input(&mut self, now: Instant, net: &mut Net, inbound: Inbound) {
+        let Ok(view) = udp::Datagram::new_checked(inbound.packet.data()) else {
+            self.counters.dropped_malformed += 1;
+            return;
+        };
+        let (src_port, dst_port, len) = (view.src_port(), view.dst_port(), view.len());
+        // RFC 1122, section 4.1.3.4; RFC 8200, section 8.1: over IPv6 a sum of zero is wrong.
+        let exempt = inbound.checksum_good && (view.checksum() != 0 || inbound.src.is_ipv4());
+        if !exempt && !view.verify_checksum(inbound.src, inbound.dst) {
+            self.counters.dropped_checksum += 1;
+            return;
+        }
+        let Some((socket, service)) = self.table.find(inbound.dst, dst_port) else {
+            self.counters.dropped_no_socket += 1;
+            net.port_unreachable(now, inbound);
+            return;
+        };
+        if self.queue.len() >= self.queue_limit {
+            self.counters.dropped_queue_full += 1;
+            return;
+        }
+        let Inbound { mut packet, src, dst, ecn, .. } = inbound;
+        packet.truncate(len);
+        packet.trim_front(udp::HEADER_LEN);
+        self.counters.datagrams_in += 1;
+        self.counters.bytes_in += packet.len() as u64;
+        let (local, remote) = (SocketAddr::new(dst, dst_port), SocketAddr::new(src, src_port));
+        self.queue.push_back(Datagram { socket, service, local, remote, ecn, packet });
+    }
+
+    /// Takes the next datagram.
+    #[inline]
+    pub fn pop(&mut self) -> Option<Datagram> {
+        self.queue.pop_front()
+    }
+
+    /// How many datagrams wait.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    // ---- the way out ----
+
+    /// Sends `payload`, which has headroom for the headers, from `socket`'s port. It comes from `local` if that
+    /// is an address of this host, else from the socket's own address, else from the one that the route
+    /// suggests. What cannot be sent is dropped and counted.
+    #[inline]
+    pub fn send_to(
+        &mut self,
+        now: Instant,
+        net: &mut Net,
+        socket: UdpId,
+        local: Option<IpAddr>,
+        remote: SocketAddr,
+        payload: Packet,
+    ) {
+        let Some(bound) = self.table.get_mut(socket) else {
+            self.counters.dropped_no_route += 1;
+            return;
+        };
+        let dst = remote.ip();
+        let (port, own) = (bound.port, bound.addr);
+        let named = local.filter(|&addr| net.is_local(addr).is_some()).or(own);
+        let Some(src) = named.or_else(|| net.source_for(dst)).filter(|src| src.is_ipv4() == dst.is_ipv4())
+        else {
+            self.counters.dropped_no_route += 1;
+            return;
+        };
+        let mut hop = match bound.last {
+            Some((to, hop)) if to == dst => hop,
+            _ => match net.hop(now, dst) {
+                Ok(hop) => hop,
+                Err(_) => {
+                    self.counters.dropped_no_route += 1;
+                    return;
+                }
+            },
+        };
+        let len = payload.len();
+        let ports = (port, remote.port());
+        if send(now, net, &mut hop, (src, dst), ports, payload) {
+            self.counters.datagrams_out += 1;
+            self.counters.bytes_out += len as u64;
+        } else {
+            self.counters.dropped_too_long += 1;
+        }
+        if let Some(bound) = self.table.get_mut(socket) {
+            bound.last = Some((dst, hop));
+        }
+    }
+}
+
+/// Puts the header before a payload, with its sum, and hands both to IP; false when they do not fit.
+#[inline]
+fn send(
+    now: Instant,
+    net: &mut Net,
+    hop: &mut Hop,
+    (src, dst): (IpAddr, IpAddr),
+    (src_port, dst_port): (u16, u16),
+    mut packet: Packet,
+) -> bool {
+    let repr = udp::Repr { src_port, dst_port, payload_len: packet.len() as u16 };
+    if packet.len() > usize::from(u16::MAX) - udp::HEADER_LEN {
+        return false;
+    }
+    let Some(room) = packet.prepend(udp::HEADER_LEN) else { return false };
+    repr.emit(room);
+    let header = IpHeader {
+        src,
+        dst,
+        protocol: Protocol::UDP,
+        hop_limit: net.hop_limit(),
+        dscp: 0,
+        ecn: Ecn::NotEct,
+        dont_fragment: false,
+    };
+    // A port sums whole datagrams only.
+    let by_port = net.tx_checksum(*hop) && header.header_len() + packet.len() <= usize::from(net.mtu(*hop));
+    if by_port {
+        checksum::seed_transport(src, dst, Protocol::UDP, packet.data_mut());
+        packet.set_flags(PacketFlags::CHECKSUM_NEEDED);
+    } else {
+        checksum::fill_transport(src, dst, Protocol::UDP, packet.data_mut());
+        packet.set_flags(PacketFlags::empty());
+    }
+    net.send(now, hop, &header, packet);
+    true
+}
+
+#[cfg(test)]
+mod tests;
