@@ -1,1 +1,45 @@
-fn main() {}
+//! The `freeway` command.
+//!
+//! Results go to standard output, everything else to standard error; a failure is one line that says what is
+//! wrong and what to do, and a non-zero exit.
+
+#![forbid(unsafe_code)]
+
+mod demo;
+mod device;
+mod serve;
+mod services;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A user-space network data plane: packets past the kernel, a TCP/IP stack of its own, servers on top.
+#[derive(Debug, Parser)]
+#[command(name = "freeway", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves echo, discard, chargen and HTTP on a device.
+    Serve(serve::Args),
+    /// A small tour without any privilege: two hosts in one process.
+    Demo(demo::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Demo(args) => demo::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("freeway: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! `freeway demo`: two hosts in one process, joined by an in-process cable; no device, no privilege.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow, ensure};
+use freeway::{ConnectConfig, CoreStats, Secrets, Seed, Stage, TcpConfig};
+use freeway_httpd::{Document, Documents};
+use freeway_loadgen::{
+    Download, EchoLoad, EchoLoadConfig, Gauge, LoadState, Pair, PairError, PairSize, Pick, file_byte,
+};
+
+use crate::services::{Service, Services, State};
+
+/// A small tour without any privilege: two hosts in one process, joined by an in-process cable.
+///
+/// Example: freeway demo --connections 200000
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Connections to open.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    connections: u32,
+    /// Size of the file to transfer, in MiB.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=2048))]
+    file_mib: u32,
+    /// How long to send requests, in seconds.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+}
+
+const BUFFERS: u32 = 16_384;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "Two hosts in this process, one thread each, joined by a cable of shared memory.\n")?;
+    transfer(&mut out, u64::from(args.file_mib) << 20)?;
+    connections(&mut out, args)
+}
+
+/// The server's file goes to the client, which compares every byte.
+fn transfer(out: &mut impl std::io::Write, len: u64) -> Result<()> {
+    let body: Arc<[u8]> = (0..len).map(file_byte).collect();
+    let mut documents = Documents::default();
+    documents.insert("/file", Document { body, media_type: "application/octet-stream" });
+    let gauge = Gauge::default();
+    let connect = ConnectConfig::new(SocketAddr::new(Pair::SERVER, 80));
+    let download = Download::new(connect, "/file", len, gauge.clone());
+
+    let begun = Instant::now();
+    let size = PairSize { connections: 64, buffers: BUFFERS, sources: 1 };
+    let pair = Pair::start(size, services(documents), download).map_err(plain)?;
+    while gauge.read().answered < len {
+        let reading = gauge.read();
+        ensure!(reading.failed == 0, "{} bytes came wrong", reading.failed);
+        ensure!(begun.elapsed() < PATIENCE, "the file did not arrive in {PATIENCE:?}");
+        progress(&format!("  file: {} of {} MiB", reading.answered >> 20, len >> 20));
+        sleep(Duration::from_millis(20));
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    progress("");
+    pair.stop().map_err(plain)?;
+    let gbits = len as f64 * 8.0 / seconds / 1e9;
+    writeln!(out, "HTTP transfer   {} MiB in {seconds:.2} s, {gbits:.1} Gbit/s, every byte compared", len >> 20)?;
+    Ok(())
+}
+
+/// Connections by the hundred thousand, then requests on all of them at random.
+fn connections(out: &mut impl std::io::Write, args: &Args) -> Result<()> {
+    let sources = args.connections.div_ceil(30_000);
+    let size = PairSize { connections: args.connections, buffers: BUFFERS, sources };
+    let config = EchoLoadConfig {
+        server: SocketAddr::new(Pair::SERVER, 7),
+        sources: size.sources(),
+        connections: args.connections,
+        opening: 1_000,
+        in_flight: 1_000.min(args.connections),
+        size: 64,
+        pick: Pick::Random,
+        tcp: TcpConfig::default(),
+    };
+    let bytes = size.config(Secrets::random()?).stack.connection_bytes::<State>();
+    let gauge = Gauge::default();
+    let load = EchoLoad::new(config, gauge.clone(), Seed(1));
+
+    let pair = Pair::start(size, services(Documents::default()), load).map_err(plain)?;
+    let begun = Instant::now();
+    let target = u64::from(args.connections);
+    while gauge.read().open < target {
+        let reading = gauge.read();
+        ensure!(reading.failed == 0, "{} connections failed", reading.failed);
+        ensure!(begun.elapsed() < PATIENCE, "only {} connections opened in {PATIENCE:?}", reading.open);
+        progress(&format!("  connections: {} of {target}", reading.open));
+        sleep(Duration::from_millis(20));
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    progress("");
+    writeln!(
+        out,
+        "Connections     {target} opened in {seconds:.2} s, {:.0} a second; {bytes} bytes each on the server",
+        target as f64 / seconds,
+    )?;
+
+    gauge.set_running(true);
+    sleep(Duration::from_millis(500));
+    let (first, begun) = (gauge.read().answered, Instant::now());
+    for second in 0..args.seconds {
+        progress(&format!("  requests: {} of {} s", second, args.seconds));
+        sleep(Duration::from_secs(1));
+    }
+    let answered = gauge.read().answered - first;
+    let seconds = begun.elapsed().as_secs_f64();
+    progress("");
+    ensure!(gauge.read().failed == 0, "{} connections failed", gauge.read().failed);
+    writeln!(
+        out,
+        "Requests        {:.0} a second of 64 bytes, on connections drawn at random from all {target}",
+        answered as f64 / seconds,
+    )?;
+    let (server, _) = pair.stop().map_err(plain)?;
+    cycles(out, &server)
+}
+
+fn services(documents: Documents) -> Services {
+    Services::new(vec![(Service::Echo, 7), (Service::Http, 80)], documents, TcpConfig::default())
+}
+
+fn plain(error: PairError) -> anyhow::Error {
+    anyhow!(error)
+}
+
+/// Where the server's core spent its cycles.
+fn cycles(out: &mut impl std::io::Write, stats: &CoreStats) -> Result<()> {
+    let frames = stats.get("turns", "rx_frames").unwrap_or(0) + stats.get("turns", "tx_frames").unwrap_or(0);
+    if frames == 0 {
+        return Ok(());
+    }
+    write!(out, "Cycles a frame ")?;
+    for stage in Stage::ALL {
+        write!(out, " {} {}", stage.name(), stats.stages.of(stage) / frames)?;
+    }
+    writeln!(out, "  (the server's core, over {frames} frames in and out)")?;
+    Ok(())
+}
+
+/// Shows how far long work is, in place, where a person looks.
+fn progress(text: &str) {
+    use std::io::IsTerminal as _;
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{text}");
+    }
+}
+
+/// So that the state of a load and that of the services cost the same.
+const _: () = assert!(size_of::<LoadState>() == size_of::<State>());
