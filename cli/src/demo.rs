@@ -64,7 +64,11 @@ fn transfer(out: &mut impl std::io::Write, len: u64) -> Result<()> {
     progress("");
     pair.stop().map_err(plain)?;
     let gbits = len as f64 * 8.0 / seconds / 1e9;
-    writeln!(out, "HTTP transfer   {} MiB in {seconds:.2} s, {gbits:.1} Gbit/s, every byte compared", len >> 20)?;
+    writeln!(
+        out,
+        "HTTP transfer   {} MiB in {seconds:.2} s, {gbits:.1} Gbit/s, every byte compared",
+        len >> 20
+    )?;
     Ok(())
 }
 

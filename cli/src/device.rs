@@ -37,9 +37,9 @@ impl FromStr for Device {
             Some(("tap", name)) if (1..16).contains(&name.len()) && !name.contains(['/', ' ', ',']) => {
                 Ok(Self::Tap(name.to_owned()))
             }
-            Some(("tap", name)) => {
-                Err(format!("'{name}' cannot name an interface: 1 to 15 characters, no slash, space or comma"))
-            }
+            Some(("tap", name)) => Err(format!(
+                "'{name}' cannot name an interface: 1 to 15 characters, no slash, space or comma"
+            )),
             _ => Err(format!("unknown device '{text}': this version knows auto and tap:NAME")),
         }
     }
@@ -59,7 +59,6 @@ pub(crate) struct Cidr {
 }
 
 impl Cidr {
-
     /// The first host of the subnet, or the second if this is the first: the default of the other end.
     pub(crate) fn neighbour(&self) -> Self {
         let first = |network: u128, own: u128| if network + 1 == own { network + 2 } else { network + 1 };
@@ -116,7 +115,10 @@ impl Addresses {
     /// Fills in the defaults, and checks that the two ends can reach each other.
     pub(crate) fn complete(own: &[Cidr], host: &[Cidr]) -> Result<Self> {
         let own = if own.is_empty() {
-            ["198.18.0.2/24", "fdc1::2/64"].map(|text| Cidr::from_str(text).map_err(anyhow::Error::msg)).into_iter().collect::<Result<_>>()?
+            ["198.18.0.2/24", "fdc1::2/64"]
+                .map(|text| Cidr::from_str(text).map_err(anyhow::Error::msg))
+                .into_iter()
+                .collect::<Result<_>>()?
         } else {
             own.to_vec()
         };
@@ -185,7 +187,9 @@ mod tests {
 
     #[test]
     fn addresses_that_no_host_has_are_refused() {
-        for bad in ["198.18.0.2", "198.18.0.2/0", "198.18.0.2/33", "224.0.0.1/24", "::/64", "127.0.0.1/8", "x/1"] {
+        for bad in
+            ["198.18.0.2", "198.18.0.2/0", "198.18.0.2/33", "224.0.0.1/24", "::/64", "127.0.0.1/8", "x/1"]
+        {
             assert!(bad.parse::<Cidr>().is_err(), "{bad}");
         }
         assert!(Addresses::complete(&[cidr("198.18.0.2/24")], &[cidr("198.18.0.2/24")]).is_err());

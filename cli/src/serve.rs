@@ -9,8 +9,8 @@ use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use freeway::{
-    BuildError, CorePanic, HostConfig, Idle, Interface, Running, Runtime, RuntimeConfig, Seat, Secrets, TcpConfig,
-    allowed_cpus,
+    BuildError, CorePanic, HostConfig, Idle, Interface, Running, Runtime, RuntimeConfig, Seat, Secrets,
+    TcpConfig, allowed_cpus,
 };
 use freeway_httpd::{Documents, LoadLimits};
 use freeway_tap::{LinuxEnd, Tap, configure};
@@ -139,7 +139,11 @@ fn ports(args: &Args) -> Result<Vec<(Service, u16)>> {
     let ports: Vec<_> = ports.into_iter().filter(|&(_, port)| port != 0).collect();
     for (place, (service, port)) in ports.iter().enumerate() {
         if let Some((other, _)) = ports[..place].iter().find(|(_, taken)| taken == port) {
-            bail!("--{} and --{} both want port {port}: give one of them another", other.name(), service.name());
+            bail!(
+                "--{} and --{} both want port {port}: give one of them another",
+                other.name(),
+                service.name()
+            );
         }
     }
     if ports.is_empty() {
@@ -238,7 +242,8 @@ fn start(args: &Args, plan: Plan, taps: Vec<Tap>) -> Result<Running> {
                     IpAddr::V6(router) => interface.gateway_v6(router),
                 };
             }
-            let services = Services::new(ports, documents, TcpConfig { mss: u16::MAX, ..TcpConfig::default() });
+            let services =
+                Services::new(ports, documents, TcpConfig { mss: u16::MAX, ..TcpConfig::default() });
             let now = seat.now();
             Ok(host.build(seat.mailboxes, now, services, [interface])?)
         }

@@ -29,11 +29,10 @@ pub const EDGES: &[Row] = &[
     row("crates/port",        &["crates/mem"]),
     row("crates/stack",       &["crates/wire", "crates/tcp", "crates/mem", "crates/collections"]),
     row("crates/runtime",     &["crates/wire", "crates/mem", "crates/port", "crates/stack"]),
-    row("crates/control",     &["crates/mem", "crates/stack", "crates/runtime"]),
     row("crates/freeway",     &["crates/wire", "crates/tcp", "crates/mem", "crates/port", "crates/stack", "crates/runtime"]),
     row("drivers/*",          &["crates/mem", "crates/port"]),
     row("apps/*",             &["crates/freeway", "apps/*"]),
-    row("cli",                &["crates/freeway", "crates/control", "crates/runtime", "drivers/*", "apps/*"]),
+    row("cli",                &["crates/freeway", "crates/runtime", "drivers/*", "apps/*"]),
     // The simulator stays on its virtual clock: nothing that opens a device or a socket.
     row("testing/sim",        &["crates/wire", "crates/tcp", "crates/mem", "crates/collections", "crates/port", "crates/stack", "crates/runtime", "crates/freeway", "apps/*"]),
     row("testing/*",          &["*"]),

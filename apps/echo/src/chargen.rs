@@ -79,7 +79,9 @@ mod tests {
     #[test]
     fn the_pattern_is_the_one_of_the_rfc() {
         let bytes = pattern();
-        assert!(bytes.starts_with(b" !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefg\r\n!\"#"));
+        assert!(bytes.starts_with(
+            b" !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefg\r\n!\"#"
+        ));
         assert_eq!(bytes.len() % PERIOD, 0);
         assert_eq!(bytes[..PERIOD], bytes[PERIOD..2 * PERIOD]);
     }

@@ -115,7 +115,9 @@ mod tests {
         head.field("Content-Type", b"text/plain").number("Content-Length", 0).number("X", u64::MAX);
         assert_eq!(
             core::str::from_utf8(head.finish()),
-            Ok("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 0\r\nX: 18446744073709551615\r\n\r\n")
+            Ok(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 0\r\nX: 18446744073709551615\r\n\r\n"
+            )
         );
     }
 }

@@ -115,7 +115,8 @@ impl Server {
         state: &impl Fn(&mut S) -> &mut HttpState,
     ) -> bool {
         let HttpState { body, offset, .. } = *state(conn.state());
-        let Some(&Body { lent, .. }) = body.checked_sub(1).and_then(|index| self.bodies.get(index as usize)) else {
+        let Some(&Body { lent, .. }) = body.checked_sub(1).and_then(|index| self.bodies.get(index as usize))
+        else {
             return true;
         };
         let queued = conn.lend(lent, offset as usize..lent.len());

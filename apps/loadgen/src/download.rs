@@ -27,7 +27,8 @@ pub struct Download {
 impl Download {
     /// Fetches `path`, of `len` bytes, from the HTTP server at the address that `connect` names.
     pub fn new(connect: ConnectConfig, path: &str, len: u64, gauge: Gauge) -> Self {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", connect.remote.ip());
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", connect.remote.ip());
         Self {
             connect,
             request: request.into_bytes(),
@@ -87,7 +88,8 @@ impl Application for Download {
                 if count == 0 {
                     break;
                 }
-                let right = piece.iter().zip(self.received..).filter(|&(&byte, place)| byte == file_byte(place));
+                let right =
+                    piece.iter().zip(self.received..).filter(|&(&byte, place)| byte == file_byte(place));
                 let right = right.count() as u64;
                 self.reading.answered += right;
                 self.reading.failed += count as u64 - right;

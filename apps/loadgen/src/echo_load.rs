@@ -48,6 +48,9 @@ pub struct LoadState {
     _reserved: u64,
 }
 
+/// Connections drawn ahead.
+const DRAWN: usize = 64;
+
 /// The load of one core.
 pub struct EchoLoad {
     config: EchoLoadConfig,
@@ -55,6 +58,8 @@ pub struct EchoLoad {
     rng: Rng,
     /// Every established connection.
     established: Vec<ConnId>,
+    /// Connections drawn for the next requests.
+    drawn: Vec<ConnId>,
     /// Opened or being opened, ever.
     started: u32,
     opening: u32,
@@ -72,6 +77,7 @@ impl EchoLoad {
             config,
             gauge,
             rng: Rng::new(seed),
+            drawn: Vec::with_capacity(DRAWN),
             started: 0,
             opening: 0,
             in_flight: 0,
@@ -81,7 +87,8 @@ impl EchoLoad {
 
     fn open_more(&mut self, stack: &mut Stack<LoadState>) {
         while self.started < self.config.connections && self.opening < self.config.opening {
-            let source = self.config.sources.get(self.started as usize % self.config.sources.len().max(1)).copied();
+            let source =
+                self.config.sources.get(self.started as usize % self.config.sources.len().max(1)).copied();
             let mut connect = ConnectConfig::new(self.config.server);
             connect.local_addr = source;
             connect.tcp = self.config.tcp;
@@ -105,16 +112,25 @@ impl EchoLoad {
         }
     }
 
-    /// A connection without a request under way, at random.
-    fn idle_at_random(&mut self, stack: &mut Stack<LoadState>) -> Option<ConnId> {
-        // Few of many are busy, so a few draws find one that is not.
-        for _ in 0..16 {
-            let id = *self.established.get(self.rng.below(self.established.len() as u32) as usize)?;
-            if stack.conn(id).is_some_and(|mut conn| conn.state().missing == 0) {
-                return Some(id);
+    /// Sends requests on connections drawn at random, until as many are under way as there should be. Each turn
+    /// uses what the turn before has drawn: meanwhile their memory has come into the cache.
+    fn fill(&mut self, stack: &mut Stack<LoadState>) {
+        while self.in_flight < self.config.in_flight
+            && let Some(id) = self.drawn.pop()
+        {
+            // Few of many are busy: one that is gives way to another draw.
+            if let Some(mut conn) = stack.conn(id)
+                && conn.state().missing == 0
+            {
+                self.request(&mut conn);
             }
         }
-        None
+        let count = self.established.len() as u32;
+        while self.drawn.len() < DRAWN && count > 0 {
+            let id = self.established[self.rng.below(count) as usize];
+            stack.prefetch(id);
+            self.drawn.push(id);
+        }
     }
 }
 
@@ -125,16 +141,7 @@ impl Application for EchoLoad {
         self.open_more(stack);
         let all_open = self.started == self.config.connections && self.opening == 0;
         if all_open && self.gauge.is_running() {
-            while self.in_flight < self.config.in_flight {
-                let Some(id) = self.idle_at_random(stack) else { break };
-                let before = self.in_flight;
-                if let Some(mut conn) = stack.conn(id) {
-                    self.request(&mut conn);
-                }
-                if self.in_flight == before {
-                    break;
-                }
-            }
+            self.fill(stack);
         }
         self.reading.open = self.established.len() as u64;
         self.gauge.write(self.reading);
@@ -168,7 +175,8 @@ impl Application for EchoLoad {
         self.in_flight -= u32::from(state.missing > 0);
         if self.established.get(state.place as usize) == Some(&id) {
             self.established.swap_remove(state.place as usize);
-            if let Some(mut moved) = self.established.get(state.place as usize).and_then(|&id| stack.conn(id)) {
+            if let Some(mut moved) = self.established.get(state.place as usize).and_then(|&id| stack.conn(id))
+            {
                 moved.state().place = state.place;
             }
         } else {

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use freeway::port::{Pipe, PipeConfig, pipe};
 use freeway::{
-    Application, BuildError, Cidr, CoreStats, HostConfig, Interface, Running, Runtime, RuntimeConfig, Seat, Secrets,
-    StackConfig, allowed_cpus,
+    Application, BuildError, Cidr, CoreStats, HostConfig, Interface, Running, Runtime, RuntimeConfig, Seat,
+    Secrets, StackConfig, allowed_cpus,
 };
 
 /// How large the two hosts are.
@@ -92,7 +92,13 @@ impl Pair {
     }
 }
 
-fn host<A>(port: Pipe, number: usize, config: HostConfig, addresses: &[IpAddr], app: A) -> Result<Running, PairError>
+fn host<A>(
+    port: Pipe,
+    number: usize,
+    config: HostConfig,
+    addresses: &[IpAddr],
+    app: A,
+) -> Result<Running, PairError>
 where
     A: Application + Send + 'static,
 {

@@ -157,8 +157,8 @@ impl HostConfig {
     #[must_use]
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.stack.max_connections = connections;
-        self.stack.max_syn_received = (connections / 4).clamp(256, 1 << 18);
-        self.stack.max_time_wait = connections.clamp(256, 1 << 20);
+        self.stack.max_syn_received = (connections / 16).clamp(4_096, 1 << 16);
+        self.stack.max_time_wait = (connections / 8).clamp(4_096, 1 << 18);
         self
     }
 

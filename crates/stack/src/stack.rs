@@ -16,7 +16,8 @@ use crate::net::{IfaceId, Ingress, Net, NetCounters};
 use crate::tcp::list::Which;
 use crate::tcp::record::Flags;
 use crate::tcp::{
-    Conn, ConnId, ConnectConfig, ConnectError, Lent, ListenConfig, ListenError, ListenerId, TcpCounters, TcpHost,
+    Conn, ConnId, ConnectConfig, ConnectError, Lent, ListenConfig, ListenError, ListenerId, TcpCounters,
+    TcpHost,
 };
 use crate::udp::{BindError, UdpCounters, UdpId, UdpSockets};
 
@@ -115,7 +116,9 @@ impl<S: Copy + Default + 'static> Stack<S> {
     #[inline]
     fn classify(&mut self, now: Instant, iface: IfaceId, packet: Packet) {
         match self.net.classify(now, iface, packet) {
-            Ingress::Transport(inbound) if inbound.protocol == Protocol::TCP => self.tcp.gather(&self.net, inbound),
+            Ingress::Transport(inbound) if inbound.protocol == Protocol::TCP => {
+                self.tcp.gather(&self.net, inbound);
+            }
             Ingress::Transport(inbound) => self.udp.input(now, &mut self.net, inbound),
             Ingress::Error(notice) => self.tcp.icmp_error(now, &mut self.net, &notice),
             Ingress::Consumed => {}
@@ -213,7 +216,7 @@ impl<S: Copy + Default + 'static> Stack<S> {
     /// Whether there is something to do without any frame arriving.
     pub fn has_work(&self) -> bool {
         let fed = self.tcp.starved.len() > 0 && self.tcp.store.has_room_to_send();
-        self.tcp.ready.len() > 0 || self.tcp.dirty.len() > 0 || fed
+        self.tcp.ready.len() > 0 || self.tcp.dirty.len() > 0 || self.udp.waiting() > 0 || fed
     }
 
     /// When the stack must be run next, though nothing arrives.
@@ -287,6 +290,12 @@ impl<S: Copy + Default + 'static> Stack<S> {
     pub fn conn(&mut self, id: ConnId) -> Option<Conn<'_, S>> {
         let connection = self.tcp.connections.get(id.index)?;
         if connection.socket.serial == id.serial { Some(Conn::new(self, id.index)) } else { None }
+    }
+
+    /// Asks for the memory of a connection that will be used soon, without waiting for it. An application that
+    /// walks over many idle connections does so a few ahead.
+    pub fn prefetch(&self, id: ConnId) {
+        self.tcp.connections.prefetch(id.index, TcpHost::<S>::CONNECTION_LINES);
     }
 
     /// Binds a UDP socket.

@@ -69,8 +69,9 @@ pub struct Config {
     /// How long the active closer remembers the connection: twice the maximum segment lifetime (RFC 9293,
     /// MUST-13). Default 60 s, that is, a lifetime of 30 s.
     pub time_wait: Duration,
-    /// How long the peer may be silent in FIN-WAIT-2 before the connection is forgotten; `None` waits for ever,
-    /// as RFC 9293 does. Default 60 s.
+    /// How long the peer may be silent in FIN-WAIT-2 before the connection is forgotten, once the application has
+    /// closed for reading too (a half-closed connection waits for ever); `None` always waits for ever, as RFC 9293
+    /// does. Default 60 s.
     pub fin_wait_2: Option<Duration>,
 }
 

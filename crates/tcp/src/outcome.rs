@@ -12,6 +12,8 @@ pub struct Held {
     pub unread: u32,
     /// Bytes in the send queue, counted from `snd_una`: those in flight and those still to send.
     pub queued: u32,
+    /// Whether the application has closed for reading too: nobody waits for the peer any more.
+    pub closed: bool,
     /// Whether segments wait for a gap to close.
     pub out_of_order: bool,
 }

@@ -154,8 +154,9 @@ impl Tcb {
             self.arm_slow(cx.now, patience - silence);
             return Events::empty();
         }
-        if held.unread > 0 {
-            // The peer may be waiting for our application to read.
+        if !held.closed || held.unread > 0 {
+            // A half-closed connection may wait for its peer as long as it likes (RFC 9293, section 3.6); and the
+            // peer may be waiting for our application to read.
             self.arm_slow(cx.now, patience);
             return Events::empty();
         }

@@ -20,11 +20,13 @@ fn cidr(text: &str) -> Cidr {
 #[test]
 fn nothing_is_allocated_after_start() {
     let (left, right) = pipe(&PipeConfig::default()).expect("a pipe");
-    let config = HostConfig::new(Secrets::from_seed(Seed(1))).max_connections(512).buffers(2_048).memory(Memory::Heap);
+    let config =
+        HostConfig::new(Secrets::from_seed(Seed(1))).max_connections(512).buffers(2_048).memory(Memory::Heap);
     let mut now = Instant::from_secs(1);
     let server = EchoServer { port: 7, tcp: Config::default() };
     let interface = Interface::new(left).address(cidr("198.18.0.2/24"));
-    let mut server = config.build(Mailboxes::single().expect("a mailbox"), now, server, [interface]).expect("a host");
+    let mut server =
+        config.build(Mailboxes::single().expect("a mailbox"), now, server, [interface]).expect("a host");
     let gauge = Gauge::default();
     let load = EchoLoadConfig {
         server: "198.18.0.2:7".parse::<SocketAddr>().expect("an address"),
@@ -38,7 +40,8 @@ fn nothing_is_allocated_after_start() {
     };
     let load = EchoLoad::new(load, gauge.clone(), Seed(2));
     let interface = Interface::new(right).address(cidr("198.18.0.3/24"));
-    let mut client = config.build(Mailboxes::single().expect("a mailbox"), now, load, [interface]).expect("a host");
+    let mut client =
+        config.build(Mailboxes::single().expect("a mailbox"), now, load, [interface]).expect("a host");
     // Applications may allocate when they start: they listen, lend, connect.
     client.start(now);
     server.start(now);

@@ -140,8 +140,8 @@ fn chargen_sends_a_gib_of_printable_lines() -> Result<()> {
 #[ignore = "needs root and the server's binary: cargo xtask interop"]
 fn http_serves_a_gib_unharmed() -> Result<()> {
     let root = empty_root()?;
-    let Some(lab) = Lab::direct("http_gib", root.path())? else { return Ok(()) };
     let file = write_file(&root, "gib.bin", GIB)?;
+    let Some(lab) = Lab::direct("http_gib", root.path())? else { return Ok(()) };
     let mut stream = tcp::connect(lab.client(), at(SERVER_V4, port::HTTP))?;
     report_rate("http", GIB, || {
         let answer = http::get(&mut stream, "198.18.0.2", "/gib.bin")?;
@@ -156,9 +156,9 @@ fn http_serves_a_gib_unharmed() -> Result<()> {
 #[ignore = "needs root and the server's binary: cargo xtask interop"]
 fn http_answers_one_request_after_the_other_and_curl_too() -> Result<()> {
     let root = empty_root()?;
-    let Some(lab) = Lab::direct("http", root.path())? else { return Ok(()) };
     let small = write_file(&root, "small.bin", 1)?;
     let medium = write_file(&root, "medium.bin", 100_003)?;
+    let Some(lab) = Lab::direct("http", root.path())? else { return Ok(()) };
     for server in SERVERS {
         let address = at(server, port::HTTP);
         let mut stream = tcp::connect(lab.client(), address)?;

@@ -28,7 +28,9 @@ fn is_ipv4(frame: &[u8]) -> bool {
 /// The ARP request for the peer's address in a frame, if that is what it is.
 fn arp_request_for_peer(frame: &[u8]) -> Option<arp::Repr> {
     let view = arp::Packet::new_checked(frame.get(ethernet::HEADER_LEN..)?).ok()?;
-    arp::Repr::parse(&view).ok().filter(|repr| repr.operation == arp::Operation::REQUEST && repr.target_ip == PEER)
+    arp::Repr::parse(&view)
+        .ok()
+        .filter(|repr| repr.operation == arp::Operation::REQUEST && repr.target_ip == PEER)
 }
 
 /// What the application heard, and the connection it heard it of.
@@ -117,8 +119,13 @@ impl Host {
 
     /// Lets the peer ask or answer by ARP.
     fn say_arp(&mut self, operation: arp::Operation, dst: MacAddr) {
-        let message =
-            arp::Repr { operation, sender_mac: PEER_MAC, sender_ip: PEER, target_mac: HOST_MAC, target_ip: HOST };
+        let message = arp::Repr {
+            operation,
+            sender_mac: PEER_MAC,
+            sender_ip: PEER,
+            target_mac: HOST_MAC,
+            target_ip: HOST,
+        };
         let mut frame = vec![0; ethernet::HEADER_LEN + message.buffer_len()];
         ethernet::Repr { dst, src: PEER_MAC, ethertype: ethernet::EtherType::ARP }.emit(&mut frame);
         message.emit(&mut frame[ethernet::HEADER_LEN..]);
@@ -178,8 +185,13 @@ impl Host {
     pub(crate) fn connect(&mut self, port: u16) -> anyhow::Result<u16> {
         const LOCAL_PORT: u16 = 50_000;
         let remote = SocketAddr::new(IpAddr::V4(PEER), port);
-        let connect =
-            ConnectConfig { local_addr: None, local_port: Some(LOCAL_PORT), remote, service: 0, tcp: self.config };
+        let connect = ConnectConfig {
+            local_addr: None,
+            local_port: Some(LOCAL_PORT),
+            remote,
+            service: 0,
+            tcp: self.config,
+        };
         self.app.conn = Some(self.stack.connect(&connect)?);
         Ok(LOCAL_PORT)
     }

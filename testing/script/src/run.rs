@@ -77,6 +77,10 @@ impl Runner {
         })
     }
 
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "a handle's methods hold for one lifetime only"
+    )]
     fn step(&mut self, step: &Step) -> anyhow::Result<()> {
         match step {
             Step::Set(key, value) => self.set(key, value),
@@ -214,7 +218,12 @@ impl Runner {
             ("window scale", wanted.wscale.is_none_or(|shift| Some(shift) == repr.options.window_scale)),
             ("SACK-permitted", !wanted.sack_permitted || repr.options.sack_permitted),
             ("timestamps", !wanted.any_timestamps || repr.options.timestamps.is_some()),
-            ("echoed timestamp", wanted.timestamps.is_none_or(|(_, echo)| repr.options.timestamps.is_some_and(|ts| ts.echo == echo))),
+            (
+                "echoed timestamp",
+                wanted
+                    .timestamps
+                    .is_none_or(|(_, echo)| repr.options.timestamps.is_some_and(|ts| ts.echo == echo)),
+            ),
         ];
         for (what, holds) in checks {
             ensure!(holds, "wrong {what}: the host sent {sent}");
@@ -234,7 +243,12 @@ impl Runner {
                 let base = self.host_iss.unwrap_or(SeqNumber(0));
                 let seq = repr.seq.distance_from(base);
                 let ack = repr.ack.distance_from(self.peer_iss);
-                format!("{:?} {seq}:{} ack {ack} win {}", repr.flags, seq as usize + payload.len(), repr.window)
+                format!(
+                    "{:?} {seq}:{} ack {ack} win {}",
+                    repr.flags,
+                    seq as usize + payload.len(),
+                    repr.window
+                )
             }
             Err(error) => format!("a frame that is no segment of the connection ({error})"),
         }
@@ -278,12 +292,15 @@ fn open(frame: &[u8]) -> anyhow::Result<(Repr, &[u8])> {
     let start = ethernet::HEADER_LEN;
     let ip = ipv4::Packet::new_checked(&frame[start..]).map_err(|error| anyhow!("{error:?}"))?;
     ensure!(ip.verify_checksum(), "the IP checksum is wrong");
-    ensure!(ip.src() == HOST && ip.dst() == PEER && ip.protocol() == Protocol::TCP, "it is not TCP to the peer");
-    let total = usize::from(ip.total_len());
-    let bytes = &frame[start + usize::from(ip.header_len())..start + total];
+    ensure!(
+        ip.src() == HOST && ip.dst() == PEER && ip.protocol() == Protocol::TCP,
+        "it is not TCP to the peer"
+    );
+    let total = ip.total_len();
+    let bytes = &frame[start + ip.header_len()..start + total];
     let sound = checksum::verify_transport(IpAddr::V4(HOST), IpAddr::V4(PEER), Protocol::TCP, bytes);
     ensure!(sound, "the TCP checksum is wrong");
     let view = View::new_checked(bytes).map_err(|error| anyhow!("{error:?}"))?;
     let repr = Repr::parse(&view).map_err(|error| anyhow!("{error:?}"))?;
-    Ok((repr, &bytes[usize::from(view.header_len())..]))
+    Ok((repr, &bytes[view.header_len()..]))
 }

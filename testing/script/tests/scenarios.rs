@@ -8,8 +8,10 @@ use freeway_script::{Scenario, run};
 #[test]
 fn all_scenarios_hold() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-    let mut files: Vec<_> =
-        fs::read_dir(&folder).expect("the folder is there").map(|entry| entry.expect("an entry").path()).collect();
+    let mut files: Vec<_> = fs::read_dir(&folder)
+        .expect("the folder is there")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
     files.sort();
     let mut failures = Vec::new();
     let mut count = 0;

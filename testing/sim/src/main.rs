@@ -55,7 +55,7 @@ fn main() -> ExitCode {
                             eprintln!("seed {}: {violation}", plan.seed.0);
                         }
                     }
-                    if index > 0 && index % 1_000 == 0 {
+                    if index > 0 && index.is_multiple_of(1_000) {
                         eprintln!("{index} of {} seeds", args.count);
                     }
                 }

@@ -102,7 +102,8 @@ impl Client {
             if count == 0 {
                 break;
             }
-            let wrong = bytes.iter().zip(read..).filter(|&(&byte, place)| byte != byte_at(number, place)).count();
+            let wrong =
+                bytes.iter().zip(read..).filter(|&(&byte, place)| byte != byte_at(number, place)).count();
             self.outcome.wrong_bytes += wrong as u64;
             self.outcome.bytes += count as u64;
             conn.state().read += count as u32;

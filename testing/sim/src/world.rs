@@ -71,7 +71,8 @@ pub fn run(plan: &Plan) -> Result<Outcome, Violation> {
 /// The first check that failed, or a file that cannot be written.
 pub fn run_and_capture(plan: &Plan, capture: Option<&Path>) -> Result<Outcome, Violation> {
     let violation = |what: String| Violation { seed: plan.seed, what };
-    let mut world = World::new(plan, capture).map_err(|error| violation(format!("the world cannot be built: {error:#}")))?;
+    let mut world = World::new(plan, capture)
+        .map_err(|error| violation(format!("the world cannot be built: {error:#}")))?;
     world.run(plan).map_err(violation)
 }
 
@@ -162,7 +163,8 @@ impl World {
         let next = [self.client.next_deadline(), self.server.next_deadline(), self.faults.next_event()];
         let next = next.into_iter().flatten().min().unwrap_or(end);
         // A frame that is overdue waits for room at the other end: time must pass for both to move on.
-        self.now = next.max(self.now + Duration::from_micros(1)).min(end.max(self.now + Duration::from_micros(1)));
+        self.now =
+            next.max(self.now + Duration::from_micros(1)).min(end.max(self.now + Duration::from_micros(1)));
         self.clock.set(self.now);
         Ok(())
     }
@@ -174,7 +176,11 @@ impl World {
             return Err(format!("{wrong_bytes} bytes came wrong"));
         }
         if broken > 0 || complete != plan.streams {
-            return Err(format!("{complete} of {} streams are complete, {broken} broken by {broken_by:?}: {}", plan.streams, self.describe()));
+            return Err(format!(
+                "{complete} of {} streams are complete, {broken} broken by {broken_by:?}: {}",
+                plan.streams,
+                self.describe()
+            ));
         }
         left_over("client", &self.client)?;
         left_over("server", &self.server)

@@ -25,14 +25,21 @@ fn two_thousand_seeds_lose_nothing() {
                             bytes.fetch_add(outcome.streams.bytes, Ordering::Relaxed);
                             retransmitted.fetch_add(outcome.retransmitted, Ordering::Relaxed);
                         }
-                        Err(violation) => violations.lock().expect("no thread panics").push(violation.to_string()),
+                        Err(violation) => {
+                            violations.lock().expect("no thread panics").push(violation.to_string());
+                        }
                     }
                 }
             });
         }
     });
     let violations = violations.into_inner().expect("no thread panics");
-    assert!(violations.is_empty(), "{} of {SEEDS} seeds failed:\n{}", violations.len(), violations.join("\n"));
+    assert!(
+        violations.is_empty(),
+        "{} of {SEEDS} seeds failed:\n{}",
+        violations.len(),
+        violations.join("\n")
+    );
     // The worlds were worth running: bytes flowed, and faults were repaired.
     assert!(bytes.into_inner() > 10_000_000);
     assert!(retransmitted.into_inner() > 1_000);

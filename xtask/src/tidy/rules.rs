@@ -5,9 +5,8 @@ use super::source::{Source, Token};
 /// A file longer than this holds more than one idea.
 const LINES_MAX: usize = 900;
 
-/// Where `unsafe` may stand: whole crates, and one file of the runtime.
-const ISLANDS: [&str; 3] = ["crates/mem/", "crates/collections/", "drivers/"];
-const ISLAND_IN_RUNTIME: &str = "crates/runtime/src/affinity.rs";
+/// Where `unsafe` may stand.
+const ISLANDS: [&str; 2] = ["crates/mem/", "drivers/"];
 
 /// Macros that mark unfinished work.
 const LEFTOVERS: [&str; 3] = ["todo", "unimplemented", "dbg"];
@@ -51,13 +50,13 @@ pub fn leftovers(source: &Source) -> Vec<String> {
 
 /// `unsafe` is written only where it may be.
 pub fn unsafe_stays_in_its_islands(source: &Source) -> Vec<String> {
-    if ISLANDS.iter().any(|island| source.path.starts_with(island)) || source.path == ISLAND_IN_RUNTIME {
+    if ISLANDS.iter().any(|island| source.path.starts_with(island)) {
         return Vec::new();
     }
     words(source, "unsafe")
         .map(|word| {
             format!(
-                "{}:{}: `unsafe` outside its islands ({}, {ISLAND_IN_RUNTIME}); use a safe interface, or add one there",
+                "{}:{}: `unsafe` outside its islands ({}); use a safe interface, or add one there",
                 source.path,
                 word.line,
                 ISLANDS.join(", "),
@@ -71,12 +70,10 @@ pub fn root_denies_unsafe(source: &Source) -> Vec<String> {
     if ISLANDS.iter().any(|island| source.path.starts_with(island)) {
         return Vec::new();
     }
-    // `forbid` cannot be lifted again in one file, which the runtime's island needs.
-    let level = if source.path.starts_with("crates/runtime/") { "deny" } else { "forbid" };
-    if source.sets_lint(level, "unsafe_code") {
+    if source.sets_lint("forbid", "unsafe_code") {
         return Vec::new();
     }
-    vec![format!("{}: lacks #![{level}(unsafe_code)]; add it below the module documentation", source.path)]
+    vec![format!("{}: lacks #![forbid(unsafe_code)]; add it below the module documentation", source.path)]
 }
 
 /// A `no_std` crate says so.
@@ -141,7 +138,7 @@ mod tests {
     #[test]
     fn unsafe_is_refused_outside_the_islands() {
         let text = "fn f() {\n    unsafe { g() }\n}\n";
-        for path in ["crates/mem/src/arena.rs", "drivers/tap/src/lib.rs", "crates/runtime/src/affinity.rs"] {
+        for path in ["crates/mem/src/arena.rs", "drivers/tap/src/lib.rs"] {
             assert!(unsafe_stays_in_its_islands(&source(path, text)).is_empty(), "{path}");
         }
         for path in [
@@ -160,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn roots_must_forbid_unsafe_and_the_runtime_deny_it() {
+    fn roots_must_forbid_unsafe() {
         let forbids = "#![forbid(unsafe_code)]\n";
         let denies = "#![deny(unsafe_code)]\n";
         assert!(root_denies_unsafe(&source("apps/echo/src/lib.rs", forbids)).is_empty());
@@ -169,8 +166,6 @@ mod tests {
             root_denies_unsafe(&source("apps/echo/src/lib.rs", "// #![forbid(unsafe_code)]\n")).len(),
             1
         );
-        assert!(root_denies_unsafe(&source("crates/runtime/src/lib.rs", denies)).is_empty());
-        assert_eq!(root_denies_unsafe(&source("crates/runtime/src/lib.rs", "")).len(), 1);
         assert!(root_denies_unsafe(&source("crates/mem/src/lib.rs", "")).is_empty());
     }
 

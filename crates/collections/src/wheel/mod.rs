@@ -282,14 +282,18 @@ impl Wheel {
     }
 
     /// Disarms the first timer of a slot. Writing to the one behind it brings that one's line in, ahead of the
-    /// next call.
+    /// next call; the line of the one after that is asked for, so that the next call finds it.
     #[inline]
     fn pop_slot(&mut self, slot: SlotId) -> Option<u32> {
         let id = self.state.slots.head(slot);
         if id == NONE {
             return None;
         }
+        let behind = self.timers[id as usize].next;
         self.unlink(id);
+        if behind != NONE {
+            prefetch_index(&self.timers, self.timers[behind as usize].next as usize);
+        }
         Some(id)
     }
 }

@@ -1,3 +1,5 @@
+//! The arena: sections, pages, lifetime.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The pool against a model, and its borders.
+
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{HashMap, HashSet};

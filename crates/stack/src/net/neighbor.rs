@@ -216,6 +216,14 @@ impl Neighbors {
     }
 
     #[inline]
+    /// Whether a packet for this neighbour goes out, or has room to wait for its answer.
+    pub(crate) fn has_room(&self, index: u16) -> bool {
+        match self.entries.get(usize::from(index)) {
+            Some(entry) if entry.state == State::Incomplete => !self.pending.is_full(&entry.pending),
+            _ => true,
+        }
+    }
+
     pub(crate) fn iface(&self, index: u16) -> IfaceId {
         self.get(index).map_or(IfaceId(u8::MAX), |entry| entry.key.iface)
     }

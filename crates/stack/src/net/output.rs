@@ -62,11 +62,13 @@ impl Net {
             .is_some_and(|interface| interface.tx_checksum)
     }
 
-    /// Whether the queue that this hop leads to takes another frame.
+    /// Whether the queue that this hop leads to takes another frame: the interface's, or, while the neighbour has
+    /// not answered, the one of packets that wait for it.
     #[inline]
     pub fn has_tx_room(&self, hop: Hop) -> bool {
-        let index = self.neighbors.index(hop);
-        index.and_then(|index| self.interface(self.neighbors.iface(index))).is_none_or(Interface::has_room)
+        let Some(index) = self.neighbors.index(hop) else { return true };
+        self.interface(self.neighbors.iface(index)).is_none_or(Interface::has_room)
+            && self.neighbors.has_room(index)
     }
 
     /// An upper layer has seen the neighbour live: what it sent was acknowledged (RFC 4861, section 7.3.1).

@@ -43,6 +43,11 @@ impl PendingPool {
         Self { nodes, free: if total == 0 { NONE } else { 0 }, per_queue }
     }
 
+    /// Whether another packet would displace one.
+    pub(crate) const fn is_full(&self, queue: &Queue) -> bool {
+        queue.len >= self.per_queue || self.free == NONE
+    }
+
     /// Queues a packet; gives back the one that had to go, if one had to.
     pub(crate) fn push(&mut self, queue: &mut Queue, packet: Packet) -> Option<Packet> {
         let dropped = if queue.len >= self.per_queue { self.pop(queue) } else { None };

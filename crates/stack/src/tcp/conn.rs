@@ -84,7 +84,9 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
     /// The peer's address and port.
     pub fn peer(&self) -> SocketAddr {
         match self.record() {
-            Some(connection) => SocketAddr::new(connection.socket.key.remote(), connection.socket.key.remote_port),
+            Some(connection) => {
+                SocketAddr::new(connection.socket.key.remote(), connection.socket.key.remote_port)
+            }
             None => SocketAddr::new(core::net::IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED), 0),
         }
     }
@@ -144,7 +146,11 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
     /// Puts back what [`receive`](Conn::receive) took, or the part of it that was not dealt with.
     pub fn unreceive(&mut self, packet: SharedPacket) {
         let Some(connection) = self.stack.tcp.connections.get_mut(self.index) else { return };
-        let end = connection.tcb.rcv_nxt().0.wrapping_sub(u32::from(connection.socket.flags.contains(Flags::PEER_FINISHED)));
+        let end = connection
+            .tcb
+            .rcv_nxt()
+            .0
+            .wrapping_sub(u32::from(connection.socket.flags.contains(Flags::PEER_FINISHED)));
         self.stack.tcp.store.rx_put_back(&mut connection.socket.queues, packet, end);
     }
 
@@ -164,7 +170,9 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
             return;
         }
         let held = tcp.store.held(connection.socket.queues);
-        let Some(profile) = tcp.listeners.profiles.get(usize::from(connection.socket.profile)) else { return };
+        let Some(profile) = tcp.listeners.profiles.get(usize::from(connection.socket.profile)) else {
+            return;
+        };
         connection.tcb.on_read(&Context { now, config: &profile.tcp }, &held);
         if connection.tcb.wants_transmit(&held) {
             tcp.mark_dirty(self.index);

@@ -4,11 +4,15 @@
 //! only of earlier ones: when it looks at a connection too soon, nothing is due, and it is armed anew.
 
 use freeway_base::Instant;
-use freeway_tcp::{Context, SynTimeout};
+use freeway_tcp::{Context, Held, SynTimeout};
 
-use super::TcpHost;
 use super::record::{Flags, Tick};
+use super::{NONE, TcpHost};
 use crate::net::Net;
+
+/// How many timers ahead a connection's record is asked for: one whose time has come was idle, so its record is in
+/// no cache. A power of two.
+const AHEAD: usize = 8;
 
 impl<S: Copy + Default + 'static> TcpHost<S> {
     /// Arms the wheel for a connection, if its soonest deadline comes before what is armed.
@@ -35,14 +39,17 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     /// Runs at most `limit` timers that are due; returns how many there were.
     pub(crate) fn expire(&mut self, now: Instant, net: &mut Net, limit: usize) -> usize {
         let mut done = 0;
+        let mut coming = [NONE; AHEAD];
         while done < limit
             && let Some(id) = self.wheel.pop_due(now)
         {
+            self.connections.prefetch(id, Self::CONNECTION_LINES);
+            let due = core::mem::replace(&mut coming[done % AHEAD], id);
             done += 1;
-            match id.checked_sub(self.connections.capacity()) {
-                None => self.connection_timer(now, net, id),
-                Some(index) => self.half_open_due(now, net, index),
-            }
+            self.timer(now, net, due);
+        }
+        for due in coming {
+            self.timer(now, net, due);
         }
         while done < limit && self.time_wait.next_deadline().is_some_and(|until| until <= now) {
             done += 1;
@@ -51,16 +58,31 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         done
     }
 
+    /// Runs the timer `id`, unless it is [`NONE`].
+    fn timer(&mut self, now: Instant, net: &mut Net, id: u32) {
+        match id.checked_sub(self.connections.capacity()) {
+            None => self.connection_timer(now, net, id),
+            Some(_) if id == NONE => {}
+            Some(index) => self.half_open_due(now, net, index),
+        }
+    }
+
     fn connection_timer(&mut self, now: Instant, net: &mut Net, index: u32) {
         let Some(connection) = self.connections.get_mut(index) else { return };
+        if connection.socket.flags.contains(Flags::DETACHED) {
+            return;
+        }
         connection.socket.armed = Tick::NEVER;
         let timer_due = connection.socket.timer.is_due(now);
         if timer_due {
             connection.socket.timer = Tick::NEVER;
         }
         if connection.tcb.next_deadline(now).is_some_and(|deadline| deadline <= now) {
-            let held = self.store.held(connection.socket.queues);
-            let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else { return };
+            let closed = connection.socket.flags.contains(Flags::READ_CLOSED);
+            let held = Held { closed, ..self.store.held(connection.socket.queues) };
+            let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else {
+                return;
+            };
             let events = connection.tcb.on_deadline(&Context { now, config: &profile.tcp }, &held);
             self.apply(now, net, index, events);
             self.mark_dirty(index);

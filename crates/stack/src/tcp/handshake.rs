@@ -15,7 +15,7 @@ use crate::net::{Hop, Net};
 
 impl<S: Copy + Default + 'static> TcpHost<S> {
     /// A segment for no connection.
-    pub(crate) fn listen_segment(&mut self, now: Instant, net: &mut Net, arriving: Arriving) {
+    pub(crate) fn listen_segment(&mut self, now: Instant, net: &mut Net, arriving: &Arriving) {
         let flags = arriving.repr.flags;
         let is_open = flags.contains(TcpFlags::SYN) && !flags.intersects(TcpFlags::ACK | TcpFlags::RST);
         if is_open && self.listeners.find(arriving.inbound.dst, arriving.key.local_port).is_some() {
@@ -35,7 +35,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         &mut self,
         now: Instant,
         net: &mut Net,
-        arriving: Arriving,
+        arriving: &Arriving,
         iss_floor: Option<SeqNumber>,
     ) {
         let key = arriving.key;

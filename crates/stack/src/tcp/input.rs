@@ -8,8 +8,8 @@
 
 use freeway_base::{FlowHash, Instant};
 use freeway_tcp::{Arrival, Context, Events, IcmpError, Outcome, Reply};
-use freeway_wire::{Protocol, checksum};
 use freeway_wire::tcp::{Flags as TcpFlags, Repr, Segment};
+use freeway_wire::{Protocol, checksum};
 
 use super::TcpHost;
 use super::key::FlowKey;
@@ -43,7 +43,7 @@ impl Arriving {
 }
 
 impl<S: Copy + Default + 'static> TcpHost<S> {
-    const CONNECTION_LINES: usize = size_of::<Connection<S>>().div_ceil(64);
+    pub(crate) const CONNECTION_LINES: usize = size_of::<Connection<S>>().div_ceil(64);
 
     /// Pass one, for one segment.
     #[inline]
@@ -64,15 +64,14 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             return;
         };
         // RFC 9293, MUST-3.
-        if !inbound.checksum_good && !checksum::verify_transport(inbound.src, inbound.dst, inbound.protocol, bytes) {
+        if !inbound.checksum_good
+            && !checksum::verify_transport(inbound.src, inbound.dst, inbound.protocol, bytes)
+        {
             self.counters.dropped_checksum += 1;
             return;
         }
-        let Ok(repr) = Repr::parse(&segment) else {
-            self.counters.dropped_malformed += 1;
-            return;
-        };
-        let header_len = usize::from(segment.header_len());
+        let repr = Repr::read(&segment);
+        let header_len = segment.header_len();
         let key = FlowKey::new(local, repr.dst_port, inbound.src, repr.src_port);
         let hash = crate::steer::flow_hash(
             &self.secrets.flow,
@@ -87,7 +86,10 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     pub(crate) fn run_batch(&mut self, now: Instant, net: &mut Net) {
         for arriving in &self.batch {
             match self.flows.first_candidate(arriving.hash).map(Slot::unpack) {
-                Some(Slot::Connection(index)) => self.connections.prefetch(index, Self::CONNECTION_LINES),
+                Some(Slot::Connection(index)) => {
+                    self.connections.prefetch(index, Self::CONNECTION_LINES);
+                    self.wheel.prefetch(index);
+                }
                 Some(Slot::SynReceived(index)) => self.half_open.entries.prefetch(index, 2),
                 Some(Slot::TimeWait(_)) | None => {}
             }
@@ -103,8 +105,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         match self.find(arriving.hash, &arriving.key) {
             Some(Slot::Connection(index)) => self.connection_segment(now, net, index, arriving),
             Some(Slot::SynReceived(index)) => self.half_open_segment(now, net, index, arriving),
-            Some(Slot::TimeWait(index)) => self.time_wait_segment(now, net, index, arriving),
-            None => self.listen_segment(now, net, arriving),
+            Some(Slot::TimeWait(index)) => self.time_wait_segment(now, net, index, &arriving),
+            None => self.listen_segment(now, net, &arriving),
         }
     }
 
@@ -122,7 +124,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let held = self.store.held(connection.socket.queues);
         let opening;
         let config = if connection.tcb.state().is_synchronized() {
-            let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else { return };
+            let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else {
+                return;
+            };
             &profile.tcp
         } else {
             let Socket { key, profile, hop, .. } = connection.socket;
@@ -139,6 +143,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             self.counters.dropped_unacceptable += 1;
         }
         if acked > 0 {
+            net.confirm(now, connection.socket.hop);
             self.store.tx_acked(&mut connection.socket.queues, acked);
             if connection.socket.flags.contains(Flags::WANTS_ROOM) {
                 self.raise(index, Flags::WRITABLE);
@@ -146,7 +151,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         }
         let mut events = events;
         if let Some(accept) = accept {
-            let read_closed = self.connections.get(index).is_some_and(|c| c.socket.flags.contains(Flags::READ_CLOSED));
+            let read_closed =
+                self.connections.get(index).is_some_and(|c| c.socket.flags.contains(Flags::READ_CLOSED));
             if accept.len > 0 && read_closed {
                 // RFC 9293, SHLD-3: data that nobody will read any more is answered with a reset.
                 self.abort(now, net, index);
@@ -159,7 +165,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         }
         match reply {
             Reply::None => {}
-            Reply::Challenge(outgoing) | Reply::Reset(outgoing) => self.reply(now, net, &arriving.key, &outgoing),
+            Reply::Challenge(outgoing) | Reply::Reset(outgoing) => {
+                self.reply(now, net, &arriving.key, &outgoing);
+            }
         }
         self.apply(now, net, index, events);
         self.mark_dirty(index);
@@ -194,7 +202,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         if filled > 0 || finished {
             self.counters.bytes_in += u64::from(filled);
             if let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) {
-                events = connection.tcb.on_gap_filled(&Context { now, config: &profile.tcp }, filled, finished);
+                events =
+                    connection.tcb.on_gap_filled(&Context { now, config: &profile.tcp }, filled, finished);
             }
         }
         if len > 0 || filled > 0 {
@@ -204,7 +213,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     }
 
     /// A segment for what remains of a closed connection (RFC 9293, section 3.10.7.4; RFC 1337; RFC 6191).
-    fn time_wait_segment(&mut self, now: Instant, net: &mut Net, index: u32, arriving: Arriving) {
+    fn time_wait_segment(&mut self, now: Instant, net: &mut Net, index: u32, arriving: &Arriving) {
         use freeway_tcp::TimeWaitVerdict as Verdict;
         let Some(entry) = self.time_wait.get_mut(index) else { return };
         let Some(profile) = self.listeners.profiles.get(usize::from(entry.profile)) else { return };
@@ -233,7 +242,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let key = FlowKey::new(local, notice.local_port, notice.remote, notice.remote_port);
         let Some(Slot::Connection(index)) = self.find(self.hash(net, &key), &key) else { return };
         let Some(connection) = self.connections.get_mut(index) else { return };
-        let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else { return };
+        let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else {
+            return;
+        };
         let error = match notice.kind {
             IcmpKind::PacketTooBig { mtu } => {
                 let headers = if notice.remote.is_ipv4() { 20 + 20 } else { 40 + 20 };

@@ -48,7 +48,8 @@ pub(crate) enum Side {
 
 impl Item {
     /// What a vacant place of the table holds.
-    const VACANT: Self = Self { content: Content::Taken, at: 0, len: 0, next: NONE, fin: false, side: Side::Received };
+    const VACANT: Self =
+        Self { content: Content::Taken, at: 0, len: 0, next: NONE, fin: false, side: Side::Received };
 }
 
 /// Where the bytes of an item are.
@@ -202,7 +203,9 @@ impl Store {
     /// Whether one more item can be queued for sending.
     #[inline]
     pub(crate) fn has_room_to_send(&self) -> bool {
-        self.held.sent < 3 * self.eighth && self.items.len() < self.items.capacity() && self.pool.available() > self.eighth
+        self.held.sent < 3 * self.eighth
+            && self.items.len() < self.items.capacity()
+            && self.pool.available() > self.eighth
     }
 
     /// What the TCB must know of the connection's queues.
@@ -215,10 +218,11 @@ impl Store {
                 Held {
                     unread: queues.rx_bytes.max(pinned),
                     queued: queues.tx_bytes,
+                    closed: false,
                     out_of_order: queues.rx_out_of_order > 0,
                 }
             }
-            None => Held { unread: 0, queued: 0, out_of_order: false },
+            None => Held::default(),
         }
     }
 

@@ -97,7 +97,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         connection.socket.flags.set_reason(reason);
         connection.socket.armed = Tick::NEVER;
         let key = connection.socket.key;
-        let keep_unread = reason == CloseReason::Finished && !connection.socket.flags.contains(Flags::READ_CLOSED);
+        let keep_unread =
+            reason == CloseReason::Finished && !connection.socket.flags.contains(Flags::READ_CLOSED);
         if !keep_unread {
             self.store.clear(&mut connection.socket.queues);
         }
@@ -146,7 +147,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     /// Ends a connection at once, with a reset to the peer where one is due (RFC 9293, section 3.10.5).
     pub(crate) fn abort(&mut self, now: Instant, net: &mut Net, index: u32) {
         let Some(connection) = self.connections.get_mut(index) else { return };
-        let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else { return };
+        let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else {
+            return;
+        };
         if connection.socket.flags.contains(Flags::DETACHED) {
             self.store.clear(&mut connection.socket.queues);
             return;

@@ -165,7 +165,9 @@ impl Listeners {
     /// The profile of the listener for a segment to `addr`:`port`.
     #[inline]
     pub(crate) fn find(&self, addr: IpAddr, port: u16) -> Option<u16> {
-        self.chain(port).find(|listener| listener.addr.is_none_or(|own| own == addr)).map(|listener| listener.profile)
+        self.chain(port)
+            .find(|listener| listener.addr.is_none_or(|own| own == addr))
+            .map(|listener| listener.profile)
     }
 }
 

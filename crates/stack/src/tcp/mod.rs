@@ -1,7 +1,7 @@
 //! TCP on one core: every connection in every stage of its life.
 //!
 //! The protocol itself (the numbers) is `freeway_tcp`; here are the tables it lives in and the bytes it speaks
-//! of. One keyed flow table leads to all stages ([`slot`]), so a segment costs one look-up.
+//! of. One keyed flow table leads to all stages (`slot`), so a segment costs one look-up.
 //!
 //! | file | holds |
 //! |---|---|

@@ -53,7 +53,10 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             }
             let opening;
             let config = if connection.tcb.state().is_synchronized() {
-                let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else { break };
+                let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile))
+                else {
+                    break;
+                };
                 &profile.tcp
             } else {
                 let Socket { key, profile, hop, .. } = connection.socket;
@@ -142,7 +145,14 @@ fn header(net: &Net, key: &FlowKey) -> IpHeader {
 }
 
 /// Writes the TCP header before the payload, with its checksum (or what the port needs to fill it in).
-fn prepend_tcp(net: &Net, hop: Hop, key: &FlowKey, outgoing: &Outgoing, header: &IpHeader, packet: &mut Packet) {
+fn prepend_tcp(
+    net: &Net,
+    hop: Hop,
+    key: &FlowKey,
+    outgoing: &Outgoing,
+    header: &IpHeader,
+    packet: &mut Packet,
+) {
     let repr = outgoing.repr(key.local_port, key.remote_port);
     let Some(room) = packet.prepend(repr.header_len()) else { return };
     repr.emit(room);

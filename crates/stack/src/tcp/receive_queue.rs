@@ -38,7 +38,14 @@ impl Store {
         if self.rx_coalesce(*list, packet.data()) {
             return true;
         }
-        let item = Item { content: Content::Packet(packet.share().park()), at, len, next: NONE, fin: false, side: Side::Received };
+        let item = Item {
+            content: Content::Packet(packet.share().park()),
+            at,
+            len,
+            next: NONE,
+            fin: false,
+            side: Side::Received,
+        };
         let Some(index) = self.insert_item(item) else {
             self.close_if_empty(list);
             return false;
@@ -68,8 +75,11 @@ impl Store {
         }
         let Some(queues) = self.queues.get_mut(list) else { return false };
         let Some(last) = self.items.get_mut(queues.rx_last_in_order) else { return false };
-        let Content::Packet(parked) = core::mem::replace(&mut last.content, Content::Taken) else { return false };
-        let Ok(shared) = self.pool.unpark(parked).map_err(|parked| last.content = Content::Packet(parked)) else {
+        let Content::Packet(parked) = core::mem::replace(&mut last.content, Content::Taken) else {
+            return false;
+        };
+        let Ok(shared) = self.pool.unpark(parked).map_err(|parked| last.content = Content::Packet(parked))
+        else {
             return false;
         };
         let (packet, copied) = match shared.try_unique() {
@@ -92,7 +102,13 @@ impl Store {
     }
 
     /// Holds bytes that arrived after a gap.
-    pub(crate) fn rx_insert(&mut self, list: &mut ListId, at: u32, mut packet: Packet, fin: bool) -> Inserted {
+    pub(crate) fn rx_insert(
+        &mut self,
+        list: &mut ListId,
+        at: u32,
+        mut packet: Packet,
+        fin: bool,
+    ) -> Inserted {
         let max_out_of_order = self.max_out_of_order;
         let has_room = self.has_room_to_hold();
         let Some(queues) = self.open(list) else { return Inserted::Full };
@@ -145,7 +161,14 @@ impl Store {
             self.close_if_empty(list);
             return Inserted::Duplicate;
         }
-        let item = Item { content: Content::Packet(packet.share().park()), at, len, next: after, fin, side: Side::Received };
+        let item = Item {
+            content: Content::Packet(packet.share().park()),
+            at,
+            len,
+            next: after,
+            fin,
+            side: Side::Received,
+        };
         let inserted = self.insert_item(item);
         self.rx_link(*list, before, inserted.unwrap_or(after));
         match (inserted, self.queues.get_mut(*list)) {
@@ -323,7 +346,8 @@ impl Store {
         }
         let Some(Queues { rx_head, rx_bytes, .. }) = self.open(list) else { return };
         let (next, at) = (*rx_head, rcv_nxt.wrapping_sub(*rx_bytes).wrapping_sub(len));
-        let item = Item { content: Content::Packet(packet.park()), at, len, next, fin: false, side: Side::Received };
+        let item =
+            Item { content: Content::Packet(packet.park()), at, len, next, fin: false, side: Side::Received };
         if let Some(index) = self.insert_item(item)
             && let Some(queues) = self.queues.get_mut(*list)
         {

@@ -19,8 +19,8 @@ use bitflags::bitflags;
 use freeway_base::Instant;
 use freeway_tcp::Tcb;
 
-use super::key::FlowKey;
 use super::NONE;
+use super::key::FlowKey;
 use crate::application::CloseReason;
 use crate::net::Hop;
 
@@ -225,7 +225,10 @@ mod tests {
                 let deadline = base + Duration::from_nanos(ahead);
                 let tick = Tick::at_or_after(deadline);
                 let back = tick.instant(base);
-                assert!(back >= deadline && back - deadline <= Duration::from_millis(3), "{deadline:?} {back:?}");
+                assert!(
+                    back >= deadline && back - deadline <= Duration::from_millis(3),
+                    "{deadline:?} {back:?}"
+                );
                 assert!(tick.is_due(back));
                 assert!(ahead < 2_000_000 || !tick.is_due(base));
             }

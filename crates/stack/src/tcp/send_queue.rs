@@ -166,7 +166,9 @@ impl Store {
         if item.at == at && item.len == len {
             match core::mem::replace(&mut item.content, Content::Taken) {
                 Content::Packet(parked) => match self.unpark(parked)?.try_unique() {
-                    Ok(packet) if packet.headroom() >= HEADERS_MAX => return Some(Payload { packet, owner: Some(index) }),
+                    Ok(packet) if packet.headroom() >= HEADERS_MAX => {
+                        return Some(Payload { packet, owner: Some(index) });
+                    }
                     Ok(packet) => self.tx_restore(index, packet.share()),
                     Err(shared) => self.tx_restore(index, shared),
                 },

@@ -42,7 +42,11 @@ pub(crate) struct TimeWaitTable {
 
 impl TimeWaitTable {
     pub(crate) fn new(arena: &mut Arena, capacity: u32) -> Result<Self, BuildError> {
-        Ok(Self { entries: Slab::new(arena, "time-wait", capacity, |_| Entry::vacant())?, oldest: NONE, newest: NONE })
+        Ok(Self {
+            entries: Slab::new(arena, "time-wait", capacity, |_| Entry::vacant())?,
+            oldest: NONE,
+            newest: NONE,
+        })
     }
 
     #[inline]
@@ -64,13 +68,7 @@ impl TimeWaitTable {
     }
 
     /// Adds a record that lasts `until` then.
-    pub(crate) fn add(
-        &mut self,
-        key: FlowKey,
-        profile: u16,
-        tcp: TimeWait,
-        until: Instant,
-    ) -> Option<u32> {
+    pub(crate) fn add(&mut self, key: FlowKey, profile: u16, tcp: TimeWait, until: Instant) -> Option<u32> {
         let entry = Entry { key, profile, tcp, until, older: NONE, newer: NONE };
         let index = self.entries.insert(entry).ok()?;
         self.append(index);

@@ -85,7 +85,12 @@ impl End {
 
     fn held(&self) -> Held {
         let pending: u32 = self.waiting.iter().map(|&(_, len, _)| len).sum();
-        Held { unread: self.unread + pending, queued: self.queued, out_of_order: !self.waiting.is_empty() }
+        Held {
+            unread: self.unread + pending,
+            queued: self.queued,
+            out_of_order: !self.waiting.is_empty(),
+            closed: true,
+        }
     }
 
     pub(super) fn state(&self) -> State {

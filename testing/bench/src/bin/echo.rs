@@ -30,6 +30,9 @@ struct Args {
     /// Draw the connection of each request at random from all.
     #[arg(long)]
     random: bool,
+    /// The client acknowledges every segment at once, instead of waiting for its own next request.
+    #[arg(long)]
+    ack_at_once: bool,
     /// Measured runs, of which the median counts.
     #[arg(long, default_value_t = 5)]
     runs: usize,
@@ -53,8 +56,11 @@ struct Run {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let size =
-        PairSize { connections: args.connections, buffers: 32_768, sources: args.connections.div_ceil(30_000) };
+    let size = PairSize {
+        connections: args.connections,
+        buffers: 32_768,
+        sources: args.connections.div_ceil(30_000),
+    };
     let load = EchoLoadConfig {
         server: SocketAddr::new(Pair::SERVER, 7),
         sources: size.sources(),
@@ -63,7 +69,10 @@ fn main() -> Result<()> {
         in_flight: args.in_flight.min(args.connections),
         size: args.size,
         pick: if args.random { Pick::Random } else { Pick::Same },
-        tcp: Config::default(),
+        tcp: Config {
+            delayed_ack: if args.ack_at_once { None } else { Config::default().delayed_ack },
+            ..Config::default()
+        },
     };
     let gauge = Gauge::default();
     let server = EchoServer { port: 7, tcp: Config::default() };
@@ -78,7 +87,8 @@ fn main() -> Result<()> {
     let ramp = (begun.elapsed() - laid_out).as_secs_f64();
     gauge.set_running(true);
     sleep(Duration::from_millis(500));
-    let runs = (0..args.runs.max(1)).map(|_| measure(&pair, &gauge, args.seconds)).collect::<Result<Vec<_>>>()?;
+    let runs =
+        (0..args.runs.max(1)).map(|_| measure(&pair, &gauge, args.seconds)).collect::<Result<Vec<_>>>()?;
     let failed = gauge.read().failed;
     ensure!(failed == 0, "{failed} connections failed");
     report(&args, ramp, runs);
@@ -132,8 +142,15 @@ fn report(args: &Args, ramp: f64, mut runs: Vec<Run>) {
         return;
     }
     let order = if args.random { "drawn at random" } else { "in turn" };
-    println!("{} connections opened in {ramp:.2} s; {}-byte requests on them {order}", args.connections, args.size);
-    println!("requests/s      {:.0} (median of {}; {low:.0} to {high:.0})", median.requests_per_s, runs.len());
+    println!(
+        "{} connections opened in {ramp:.2} s; {}-byte requests on them {order}",
+        args.connections, args.size
+    );
+    println!(
+        "requests/s      {:.0} (median of {}; {low:.0} to {high:.0})",
+        median.requests_per_s,
+        runs.len()
+    );
     println!("frames a burst  {:.1}", median.burst);
     print!("cycles a frame  {total:.0}:");
     for stage in Stage::ALL {

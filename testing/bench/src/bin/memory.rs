@@ -43,7 +43,9 @@ fn main() -> Result<()> {
     println!("server with room for {FEW:>9} connections   {few:>12} bytes resident");
     println!("server with room for {:>9} connections   {many:>12} bytes resident", args.connections);
     println!("a connection, everything counted         {:>12.1} bytes", (many - few) as f64 / added as f64);
-    println!("  of which its record, table slot, timer {laid_out:>12} bytes; the rest are half-open and TIME-WAIT records");
+    println!(
+        "  of which its record, table slot, timer {laid_out:>12} bytes; the rest are half-open and TIME-WAIT records"
+    );
 
     let gauge = Gauge::default();
     let load = EchoLoadConfig {

@@ -1,3 +1,5 @@
+//! The ring against a queue, on one thread and on two.
+
 #![allow(clippy::unwrap_used)]
 
 use std::collections::VecDeque;

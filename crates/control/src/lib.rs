@@ -1,1 +1,0 @@
-//! Configuration, budgets and reports of a running Freeway.
