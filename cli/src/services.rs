@@ -1,6 +1,6 @@
 //! The services of `freeway serve`, put together by number.
 
-use freeway::{Application, CloseReason, Conn, ConnId, Datagram, Instant, ListenConfig, Stack, TcpConfig};
+use freeway::{Application, Conn, Datagram, Instant, ListenConfig, Stack, TcpConfig};
 use freeway_echo::chargen::{Chargen, Position};
 use freeway_echo::{discard, echo};
 use freeway_httpd::{Documents, HttpState, Server};
@@ -115,8 +115,6 @@ impl Application for Services {
     fn writable(&mut self, conn: Conn<'_, State>) {
         self.pump(conn);
     }
-
-    fn closed(&mut self, _stack: &mut Stack<State>, _id: ConnId, _state: State, _reason: CloseReason) {}
 
     fn datagram(&mut self, stack: &mut Stack<State>, datagram: Datagram) {
         match Service::of(datagram.service) {

@@ -1,6 +1,6 @@
 //! One file, fetched over HTTP and compared byte by byte.
 
-use freeway::{Application, CloseReason, Conn, ConnId, ConnectConfig, Instant, Stack};
+use freeway::{Application, CloseReason, Conn, ConnectConfig, Ended, Instant, Stack};
 
 use crate::gauge::{Gauge, Reading};
 
@@ -106,8 +106,8 @@ impl Application for Download {
         self.gauge.write(self.reading);
     }
 
-    fn closed(&mut self, _: &mut Stack<()>, _: ConnId, (): (), reason: CloseReason) {
-        let whole = reason == CloseReason::Finished && self.received == self.len;
+    fn closed(&mut self, _: &mut Stack<()>, ended: Ended<()>) {
+        let whole = ended.reason == CloseReason::Finished && self.received == self.len;
         self.reading.failed += u64::from(!whole);
         self.reading.open = 0;
         self.gauge.write(self.reading);

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use freeway::tcp::Config;
-use freeway::{Application, CloseReason, Conn, ConnId, ConnectConfig, Instant, Rng, Seed, Stack};
+use freeway::{Application, Conn, ConnId, ConnectConfig, Ended, Instant, Rng, Seed, Stack};
 
 use crate::gauge::{Gauge, Reading};
 
@@ -170,7 +170,8 @@ impl Application for EchoLoad {
         }
     }
 
-    fn closed(&mut self, stack: &mut Stack<LoadState>, id: ConnId, state: LoadState, _reason: CloseReason) {
+    fn closed(&mut self, stack: &mut Stack<LoadState>, ended: Ended<LoadState>) {
+        let Ended { id, state, .. } = ended;
         self.reading.failed += 1;
         self.in_flight -= u32::from(state.missing > 0);
         if self.established.get(state.place as usize) == Some(&id) {

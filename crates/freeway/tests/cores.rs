@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use freeway::port::{Pipe, PipeConfig, Port, pipe};
 use freeway::{
-    Application, BuildError, Clock, CloseReason, Conn, ConnId, ConnectConfig, Core, Duration, HostConfig,
+    Application, BuildError, Clock, CloseReason, Conn, ConnectConfig, Core, Duration, Ended, HostConfig,
     Idle, Instant, Interface, ListenConfig, Mailboxes, Memory, Monotonic, RemotePort, Runtime, RuntimeConfig,
     Seat, Secrets, Seed, Stack,
 };
@@ -80,8 +80,8 @@ impl Application for Client {
         }
     }
 
-    fn closed(&mut self, _stack: &mut Stack<u32>, _id: ConnId, rounds: u32, reason: CloseReason) {
-        assert_eq!((rounds, reason), (ROUNDS, CloseReason::Finished));
+    fn closed(&mut self, _stack: &mut Stack<u32>, ended: Ended<u32>) {
+        assert_eq!((ended.state, ended.reason), (ROUNDS, CloseReason::Finished));
         self.finished += 1;
     }
 }

@@ -63,15 +63,28 @@ pub trait Application {
         let _ = conn;
     }
 
-    /// The connection `id` is over; `state` is its last state. The place in the table is free already.
-    fn closed(&mut self, stack: &mut Stack<Self::Conn>, id: ConnId, state: Self::Conn, reason: CloseReason) {
-        let _ = (stack, id, state, reason);
+    /// A connection is over. Its place in the table is free already; `ended` is what there was.
+    fn closed(&mut self, stack: &mut Stack<Self::Conn>, ended: Ended<Self::Conn>) {
+        let _ = (stack, ended);
     }
 
     /// A datagram arrived on a bound UDP socket.
     fn datagram(&mut self, stack: &mut Stack<Self::Conn>, datagram: Datagram) {
         let _ = (stack, datagram);
     }
+}
+
+/// A connection that is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ended<S> {
+    /// Its name, which no other connection will have.
+    pub id: ConnId,
+    /// The number that its listener or open was given.
+    pub service: u16,
+    /// The application's last state of it.
+    pub state: S,
+    /// Why it is over.
+    pub reason: CloseReason,
 }
 
 /// How a connection ended (RFC 9293, MUST-12: a remote close is told from a remote reset).

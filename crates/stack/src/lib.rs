@@ -34,7 +34,7 @@ pub mod steer;
 pub mod tcp;
 pub mod udp;
 
-pub use application::{Application, CloseReason};
+pub use application::{Application, CloseReason, Ended};
 pub use config::{ConfigError, StackConfig};
 pub use stack::{Stack, StackCounters};
 pub use tcp::{Conn, ConnId, ConnectConfig, ConnectError, Lent, ListenConfig, ListenError, ListenerId};

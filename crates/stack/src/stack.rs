@@ -10,7 +10,7 @@ use freeway_tcp::Info;
 use freeway_wire::Protocol;
 use thiserror::Error;
 
-use crate::application::Application;
+use crate::application::{Application, Ended};
 use crate::config::{ConfigError, StackConfig};
 use crate::net::{IfaceId, Ingress, Net, NetCounters};
 use crate::tcp::list::Which;
@@ -193,10 +193,10 @@ impl<S: Copy + Default + 'static> Stack<S> {
             self.tcp.raise(index, Flags::CLOSED);
             return;
         }
-        let reason = socket.flags.reason();
+        let (reason, service) = (socket.flags.reason(), self.tcp.service(index));
         let Some(id) = self.tcp.id(index) else { return };
         if let Some(state) = self.tcp.release(index) {
-            app.closed(self, id, state, reason);
+            app.closed(self, Ended { id, service, state, reason });
         }
     }
 

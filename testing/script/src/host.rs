@@ -6,9 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use freeway_base::{HashKey, Instant, Seed};
 use freeway_mem::{Arena, PacketPool, PoolConfig, RxBurst, TxBurst};
 use freeway_stack::net::{Cidr, IfaceId, InterfaceConfig};
-use freeway_stack::{
-    Application, CloseReason, Conn, ConnId, ConnectConfig, ListenConfig, Stack, StackConfig,
-};
+use freeway_stack::{Application, Conn, ConnId, ConnectConfig, Ended, ListenConfig, Stack, StackConfig};
 use freeway_tcp::Config;
 use freeway_wire::{MacAddr, arp, ethernet};
 
@@ -58,7 +56,8 @@ impl Application for Recorder {
         self.events.push_back(event);
     }
 
-    fn closed(&mut self, _: &mut Stack<Self::Conn>, id: ConnId, _: Self::Conn, reason: CloseReason) {
+    fn closed(&mut self, _: &mut Stack<Self::Conn>, ended: Ended<Self::Conn>) {
+        let Ended { id, reason, .. } = ended;
         if self.conn == Some(id) {
             self.conn = None;
         }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use freeway_base::{Instant, Rng};
-use freeway_stack::{Application, CloseReason, Conn, ConnId, ConnectConfig, ListenConfig, Stack};
+use freeway_stack::{Application, CloseReason, Conn, ConnectConfig, Ended, ListenConfig, Stack};
 use freeway_tcp::Config;
 
 /// The server's port.
@@ -158,7 +158,8 @@ impl Application for Client {
         Self::send(&mut conn);
     }
 
-    fn closed(&mut self, _: &mut Stack<Stream>, _: ConnId, state: Stream, reason: CloseReason) {
+    fn closed(&mut self, _: &mut Stack<Stream>, ended: Ended<Stream>) {
+        let Ended { state, reason, .. } = ended;
         self.open -= 1;
         if reason == CloseReason::Finished && state.read == state.len && state.written == state.len {
             self.outcome.complete += 1;

@@ -43,6 +43,12 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     pub(crate) fn id(&self, index: u32) -> Option<ConnId> {
         self.connections.get(index).map(|connection| ConnId { index, serial: connection.socket.serial })
     }
+
+    /// The service number of a connection's profile.
+    pub(crate) fn service(&self, index: u32) -> u16 {
+        let profile = self.connections.get(index).map_or(0, |connection| connection.socket.profile);
+        self.listeners.profiles.get(usize::from(profile)).map_or(0, |profile| profile.service)
+    }
 }
 
 impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
@@ -70,8 +76,7 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
 
     /// The number that the listener or the open was given.
     pub fn service(&self) -> u16 {
-        let profile = self.record().map_or(0, |connection| connection.socket.profile);
-        self.stack.tcp.listeners.profiles.get(usize::from(profile)).map_or(0, |profile| profile.service)
+        self.stack.tcp.service(self.index)
     }
 
     /// This side's address and port.

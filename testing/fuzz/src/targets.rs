@@ -1,0 +1,40 @@
+//! The fuzz targets: one function for each parser.
+//!
+//! Each does three things with its bytes. It walks every accessor of a view made without a check, which must not
+//! panic; it parses; and, where that succeeds, it writes the representation out and parses it again, which must give
+//! the same.
+
+mod checksums;
+mod icmp;
+mod ip;
+mod link;
+mod transport;
+
+pub use checksums::checksum;
+pub use icmp::{icmpv4, icmpv6, ndp};
+pub use ip::{ipv4, ipv6};
+pub use link::{arp, ethernet, vlan};
+pub use transport::{tcp, udp};
+
+/// A fuzz target: any bytes will do.
+pub type Target = fn(&[u8]);
+
+/// Every target with its name.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("arp", arp),
+    ("checksum", checksum),
+    ("ethernet", ethernet),
+    ("icmpv4", icmpv4),
+    ("icmpv6", icmpv6),
+    ("ipv4", ipv4),
+    ("ipv6", ipv6),
+    ("ndp", ndp),
+    ("tcp", tcp),
+    ("udp", udp),
+    ("vlan", vlan),
+];
+
+/// Bytes that are not zero where a writer forgets to write.
+fn buffer(len: usize) -> Vec<u8> {
+    vec![0xa5; len]
+}
