@@ -1,12 +1,14 @@
 //! `freeway demo`: two hosts in one process, joined by an in-process cable; no device, no privilege.
 
-use std::io::Write as _;
+use std::fs;
+use std::io::{Write, sink, stdout};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use freeway::{ConnectConfig, CoreStats, Secrets, Seed, Stage, TcpConfig};
 use freeway_httpd::{Document, Documents};
 use freeway_loadgen::{
@@ -29,20 +31,36 @@ pub(crate) struct Args {
     /// How long to send requests, in seconds.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
+    /// Write the figures as JSON to this file; - for standard output, instead of the text.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 const BUFFERS: u32 = 16_384;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let mut out = std::io::stdout().lock();
+    let to_stdout = args.json.as_deref() == Some(Path::new("-"));
+    // Text goes to standard output, unless the figures do.
+    let mut out: Box<dyn Write> = if to_stdout { Box::new(sink()) } else { Box::new(stdout().lock()) };
     writeln!(out, "Two hosts in this process, one thread each, joined by a cable of shared memory.\n")?;
-    transfer(&mut out, u64::from(args.file_mib) << 20)?;
-    connections(&mut out, args)
+    let mut figures = Figures::new();
+    transfer(&mut out, &mut figures, u64::from(args.file_mib) << 20)?;
+    connections(&mut out, &mut figures, args)?;
+    match &args.json {
+        Some(_) if to_stdout => println!("{}", serde_json::Value::Object(figures)),
+        Some(path) => fs::write(path, format!("{}\n", serde_json::Value::Object(figures)))
+            .with_context(|| format!("{} cannot be written", path.display()))?,
+        None => {}
+    }
+    Ok(())
 }
 
+/// Figures by name; a name ends in its unit.
+type Figures = serde_json::Map<String, serde_json::Value>;
+
 /// The server's file goes to the client, which compares every byte.
-fn transfer(out: &mut impl std::io::Write, len: u64) -> Result<()> {
+fn transfer(out: &mut impl Write, figures: &mut Figures, len: u64) -> Result<()> {
     let body: Arc<[u8]> = (0..len).map(file_byte).collect();
     let mut documents = Documents::default();
     documents.insert("/file", Document { body, media_type: "application/octet-stream" });
@@ -73,7 +91,7 @@ fn transfer(out: &mut impl std::io::Write, len: u64) -> Result<()> {
 }
 
 /// Connections by the hundred thousand, then requests on all of them at random.
-fn connections(out: &mut impl std::io::Write, args: &Args) -> Result<()> {
+fn connections(out: &mut impl Write, figures: &mut Figures, args: &Args) -> Result<()> {
     let sources = args.connections.div_ceil(30_000);
     let size = PairSize { connections: args.connections, buffers: BUFFERS, sources };
     let config = EchoLoadConfig {
@@ -102,6 +120,9 @@ fn connections(out: &mut impl std::io::Write, args: &Args) -> Result<()> {
     }
     let seconds = begun.elapsed().as_secs_f64();
     progress("");
+    figures.insert("connections".into(), target.into());
+    figures.insert("connects_per_s".into(), (target as f64 / seconds).into());
+    figures.insert("server_bytes_per_connection".into(), bytes.into());
     writeln!(
         out,
         "Connections     {target} opened in {seconds:.2} s, {:.0} a second; {bytes} bytes each on the server",
@@ -119,13 +140,14 @@ fn connections(out: &mut impl std::io::Write, args: &Args) -> Result<()> {
     let seconds = begun.elapsed().as_secs_f64();
     progress("");
     ensure!(gauge.read().failed == 0, "{} connections failed", gauge.read().failed);
+    figures.insert("requests_per_s".into(), (answered as f64 / seconds).into());
     writeln!(
         out,
         "Requests        {:.0} a second of 64 bytes, on connections drawn at random from all {target}",
         answered as f64 / seconds,
     )?;
     let (server, _) = pair.stop().map_err(plain)?;
-    cycles(out, &server)
+    cycles(out, figures, &server)
 }
 
 fn services(documents: Documents) -> Services {
@@ -137,14 +159,16 @@ fn plain(error: PairError) -> anyhow::Error {
 }
 
 /// Where the server's core spent its cycles.
-fn cycles(out: &mut impl std::io::Write, stats: &CoreStats) -> Result<()> {
+fn cycles(out: &mut impl Write, figures: &mut Figures, stats: &CoreStats) -> Result<()> {
     let frames = stats.get("turns", "rx_frames").unwrap_or(0) + stats.get("turns", "tx_frames").unwrap_or(0);
     if frames == 0 {
         return Ok(());
     }
     write!(out, "Cycles a frame ")?;
     for stage in Stage::ALL {
-        write!(out, " {} {}", stage.name(), stats.stages.of(stage) / frames)?;
+        let cycles = stats.stages.of(stage) / frames;
+        figures.insert(format!("{}_cycles_per_frame", stage.name()), cycles.into());
+        write!(out, " {} {cycles}", stage.name())?;
     }
     writeln!(out, "  (the server's core, over {frames} frames in and out)")?;
     Ok(())

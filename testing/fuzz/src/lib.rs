@@ -14,6 +14,9 @@
 
 #![forbid(unsafe_code)]
 
+mod conversation;
 pub mod corpus;
+mod host;
 pub mod mutate;
+mod script;
 pub mod targets;

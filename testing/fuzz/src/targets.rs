@@ -1,19 +1,24 @@
-//! The fuzz targets: one function for each parser.
+//! The fuzz targets: one function for each parser, and two for the whole host.
 //!
-//! Each does three things with its bytes. It walks every accessor of a view made without a check, which must not
+//! A parser's does three things with its bytes. It walks every accessor of a view made without a check, which must not
 //! panic; it parses; and, where that succeeds, it writes the representation out and parses it again, which must give
-//! the same.
+//! the same. Those for the host build one, [`net`] for raw frames and [`stack`] for a script, and look at what is left
+//! of it in the end.
 
 mod checksums;
 mod icmp;
 mod ip;
 mod link;
+mod net;
+mod stack;
 mod transport;
 
 pub use checksums::checksum;
 pub use icmp::{icmpv4, icmpv6, ndp};
 pub use ip::{ipv4, ipv6};
 pub use link::{arp, ethernet, vlan};
+pub use net::net;
+pub use stack::stack;
 pub use transport::{tcp, udp};
 
 /// A fuzz target: any bytes will do.
@@ -29,6 +34,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("ipv4", ipv4),
     ("ipv6", ipv6),
     ("ndp", ndp),
+    ("net", net),
+    ("stack", stack),
     ("tcp", tcp),
     ("udp", udp),
     ("vlan", vlan),

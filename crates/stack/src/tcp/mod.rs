@@ -26,6 +26,8 @@ pub(crate) mod list;
 mod listener;
 mod open;
 mod output;
+#[cfg(test)]
+mod queue_tests;
 mod receive_queue;
 pub(crate) mod record;
 mod send_queue;

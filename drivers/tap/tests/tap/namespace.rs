@@ -2,13 +2,19 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::Write;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
+/// One test at a time: between its fork and its exec, a program that one test starts holds the devices of all others
+/// open, and what was closed is not gone yet.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// Runs `test` on a thread in a network namespace of its own, which vanishes with it. Without the right to make one
 /// the test is skipped, loudly, and fails where `CI` is set.
 pub fn in_namespace(name: &str, test: impl FnOnce() + Send + 'static) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let allowed = thread::spawn(|| enter_namespace().map(|()| test()).map_err(|errno| errno.to_string()));
     match allowed.join() {
         Ok(Ok(())) => {}
