@@ -82,6 +82,7 @@ fn transfer(out: &mut impl Write, figures: &mut Figures, len: u64) -> Result<()>
     progress("");
     pair.stop().map_err(plain)?;
     let gbits = len as f64 * 8.0 / seconds / 1e9;
+    figures.insert("transfer_bits_per_s".into(), (gbits * 1e9).into());
     writeln!(
         out,
         "HTTP transfer   {} MiB in {seconds:.2} s, {gbits:.1} Gbit/s, every byte compared",

@@ -151,7 +151,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             return;
         };
         if connection.socket.flags.contains(Flags::DETACHED) {
+            // Over already, but for bytes that wait to be read: nobody will read them now.
             self.store.clear(&mut connection.socket.queues);
+            self.raise(index, Flags::CLOSED);
             return;
         }
         let config = profile.tcp;

@@ -71,6 +71,11 @@ impl Conversation {
         self.flows.push(Flow { id, slot: SLOT_ACTIVE, base: None, read: 0, given_up: false });
     }
 
+    /// The application has no more interest in any stream.
+    pub(crate) fn give_up(&mut self) {
+        self.flows.iter_mut().for_each(|flow| flow.given_up = true);
+    }
+
     /// Every connection that was announced has ended.
     pub(crate) fn assert_over(&self) {
         assert!(self.flows.is_empty(), "{} connections never ended", self.flows.len());

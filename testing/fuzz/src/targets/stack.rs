@@ -39,6 +39,7 @@ pub fn stack(data: &[u8]) {
         run.step(&mut script);
     }
     run.flush();
+    run.world.give_up();
     run.host.finish(&mut run.world);
     run.world.assert_over();
 }
@@ -249,7 +250,7 @@ impl Run {
     fn time(&mut self, script: &mut Script<'_>) {
         self.flush();
         let argument = script.u8();
-        let span = Duration::from_micros(100 * (1 + u64::from(argument & 0x0f)) << (argument >> 4));
+        let span = Duration::from_micros((100 * (1 + u64::from(argument & 0x0f))) << (argument >> 4));
         self.host.wait(span, &mut self.world);
     }
 }
