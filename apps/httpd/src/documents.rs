@@ -43,7 +43,7 @@ impl Default for LoadLimits {
 #[derive(Debug, Error)]
 pub enum LoadError {
     /// A folder or file cannot be read.
-    #[error("{path}: {source}: make it readable for this user, or choose another --root", path = .path.display())]
+    #[error("{path} cannot be read: make it readable for this user, or choose another --root", path = .path.display())]
     Io {
         /// Which.
         path: PathBuf,

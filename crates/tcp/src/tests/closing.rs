@@ -83,6 +83,9 @@ fn fin_wait_2_silence_ends_it_but_traffic_does_not() {
     // Nor does it end while the peer may be waiting for us to read.
     assert_eq!(one.wait(Duration::from_secs(50)), Events::empty());
     one.read_all();
+    // Nor while our application would still read: the connection is half closed.
+    assert_eq!(one.wait(Duration::from_secs(600)), Events::empty());
+    one.held.closed = true;
     assert_eq!(one.wait(Duration::from_secs(61)), Events::CLOSED);
 }
 
