@@ -5,7 +5,7 @@
 //! connection in one turn are one [`readable`](Application::readable).
 //!
 //! ```text
-//! accepted / connected ──► readable*, writable*, timer* ──► closed
+//! accepted / connected ──► readable*, writable*, timer* ──► closed        (writable may come while it still opens)
 //! ```
 //!
 //! Every connection that was announced ends with exactly one [`closed`](Application::closed).

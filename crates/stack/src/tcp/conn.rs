@@ -159,9 +159,14 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
         self.stack.tcp.store.rx_put_back(&mut connection.socket.queues, packet, end);
     }
 
-    /// Whether the peer has finished sending and everything it sent has been read.
+    /// Whether the peer has finished sending and everything it sent has been read. Never so on a connection that was
+    /// cut off: what was not read of it is lost, and [`closed`](crate::Application::closed) says why.
     pub fn at_end(&self) -> bool {
-        self.has(Flags::PEER_FINISHED) && self.readable_bytes() == 0
+        let cut_off = self.record().is_some_and(|connection| {
+            let flags = connection.socket.flags;
+            flags.contains(Flags::DETACHED) && flags.reason() != CloseReason::Finished
+        });
+        self.has(Flags::PEER_FINISHED) && self.readable_bytes() == 0 && !cut_off
     }
 
     /// Tells TCP that there may be more window to offer.

@@ -197,6 +197,10 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         if len > 0 && self.store.rx_append(list, seq, packet) {
             self.counters.bytes_in += len;
         }
+        if !connection.tcb.state().can_receive() {
+            // The peer's FIN came with these bytes: whatever is held lies behind the end of the stream.
+            self.store.rx_discard_held(list);
+        }
         let (filled, finished) = self.store.rx_fill(list, connection.tcb.rcv_nxt().0);
         let mut events = Events::empty();
         if filled > 0 || finished {

@@ -212,11 +212,15 @@ impl Store {
                 break;
             }
             queues.rx_out_of_order -= 1;
-            finished |= item.fin;
+            // A FIN below the edge contradicts bytes that were taken: it is no news.
+            finished |= item.fin && overlap as u32 <= item.len;
             item.fin = false;
             if overlap as u32 >= item.len {
                 let next = self.free_item(first);
                 self.rx_link(*list, last, next);
+                if finished {
+                    break;
+                }
                 continue;
             }
             let fresh = item.len - overlap as u32;
@@ -227,9 +231,32 @@ impl Store {
             queues.rx_items += 1;
             edge = edge.wrapping_add(fresh);
             self.trim_item(first, overlap as u32);
+            if finished {
+                break;
+            }
+        }
+        if finished {
+            self.rx_discard_held(list);
         }
         self.close_if_empty(list);
         (edge.wrapping_sub(rcv_nxt), finished)
+    }
+
+    /// Lets go of all that is held behind a gap: the stream has ended before it.
+    pub(crate) fn rx_discard_held(&mut self, list: &mut ListId) {
+        while let Some(queues) = self.queues.get_mut(*list)
+            && queues.rx_out_of_order > 0
+        {
+            queues.rx_out_of_order -= 1;
+            let last = queues.rx_last_in_order;
+            let first = match self.items.get(last) {
+                Some(item) => item.next,
+                None => queues.rx_head,
+            };
+            let next = self.free_item(first);
+            self.rx_link(*list, last, next);
+        }
+        self.close_if_empty(list);
     }
 
     /// Cuts `count` bytes off the front of an item's content; its numbers are the caller's.
