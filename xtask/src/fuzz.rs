@@ -5,17 +5,18 @@
 //! kept in the repository, `testing/fuzz/corpus/TARGET`, is read and not written.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use cargo_metadata::MetadataCommand;
 
-use crate::shell::{self, has_cargo_fuzz, nightly_cargo, target_directory};
+use crate::shell::{self, has_cargo_fuzz, nightly_cargo, say_loudly, target_directory};
 
 const FUZZ_DIRECTORY: &str = "testing/fuzz/targets";
 const KEPT_CORPUS: &str = "testing/fuzz/corpus";
 
-/// Fuzzes each target for `seconds`.
+/// Fuzzes each target for `seconds`, all of them, and fails when one of them does.
 pub fn run(root: &Path, seconds: u32) -> Result<()> {
     if !has_cargo_fuzz() {
         bail!(
@@ -23,34 +24,64 @@ pub fn run(root: &Path, seconds: u32) -> Result<()> {
              `cargo install --locked cargo-fuzz`"
         );
     }
-    let targets = targets(&root.join(FUZZ_DIRECTORY))?;
+    let (directory, targets) = (target_directory(root, "fuzz")?, targets(&root.join(FUZZ_DIRECTORY))?);
+    let mut failed = Vec::new();
     for (index, target) in targets.iter().enumerate() {
         println!("==> {target} ({} of {}, {seconds} s)", index + 1, targets.len());
-        run_target(root, target, seconds)?;
+        let paths = Paths::new(root, &directory, target);
+        paths.create()?;
+        // One finding does not keep the other targets from being run.
+        if let Err(error) = shell::run(&mut paths.command(root, &directory, target, seconds)) {
+            say_loudly(&format!("{target}: {error:#}; the input is in {}", paths.artifacts.display()));
+            failed.push(target.as_str());
+        }
+    }
+    if !failed.is_empty() {
+        bail!("{} of {} fuzz targets failed: {}", failed.len(), targets.len(), failed.join(", "));
     }
     Ok(())
 }
 
-fn run_target(root: &Path, target: &str, seconds: u32) -> Result<()> {
-    let directory = target_directory(root, "fuzz")?;
-    let (corpus, artifacts) =
-        (directory.join("corpus").join(target), directory.join("artifacts").join(target));
-    for needed in [&corpus, &artifacts] {
-        fs::create_dir_all(needed).with_context(|| needed.display().to_string())?;
+/// Where the inputs of one target lie.
+struct Paths {
+    /// What is found goes here.
+    corpus: PathBuf,
+    /// Inputs that fail go here.
+    artifacts: PathBuf,
+    /// The corpus of the repository, if the target has one.
+    kept: Option<PathBuf>,
+}
+
+impl Paths {
+    fn new(root: &Path, directory: &Path, target: &str) -> Self {
+        Self {
+            corpus: directory.join("corpus").join(target),
+            artifacts: directory.join("artifacts").join(target),
+            kept: Some(root.join(KEPT_CORPUS).join(target)).filter(|kept| kept.is_dir()),
+        }
     }
-    let kept_corpus = root.join(KEPT_CORPUS).join(target);
-    shell::run(
-        nightly_cargo(root)
+
+    fn create(&self) -> Result<()> {
+        for needed in [&self.corpus, &self.artifacts] {
+            fs::create_dir_all(needed).with_context(|| needed.display().to_string())?;
+        }
+        Ok(())
+    }
+
+    fn command(&self, root: &Path, directory: &Path, target: &str, seconds: u32) -> Command {
+        let mut command = nightly_cargo(root);
+        command
             .args(["fuzz", "run", "--fuzz-dir", FUZZ_DIRECTORY, "--target-dir"])
-            .arg(&directory)
+            .arg(directory)
             .arg(target)
-            // libFuzzer writes to the first of its corpora alone.
-            .arg(&corpus)
-            .args(kept_corpus.is_dir().then_some(&kept_corpus))
+            // libFuzzer reads all of its corpora and writes to the first alone.
+            .arg(&self.corpus)
+            .args(&self.kept)
             .arg("--")
             .arg(format!("-max_total_time={seconds}"))
-            .arg(format!("-artifact_prefix={}/", artifacts.display())),
-    )
+            .arg(format!("-artifact_prefix={}/", self.artifacts.display()));
+        command
+    }
 }
 
 /// The names of the fuzz targets, which are the binaries of the crate in `directory`, sorted.
@@ -75,6 +106,26 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn the_kept_corpus_is_read_and_the_other_written() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("target");
+        let arguments = |target| {
+            let paths = Paths::new(root.path(), &directory, target);
+            let command = paths.command(root.path(), &directory, target, 7);
+            command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect::<Vec<_>>()
+        };
+        let kept = root.path().join(KEPT_CORPUS).join("tcp");
+        fs::create_dir_all(&kept).unwrap();
+
+        let with = arguments("tcp");
+        let at = with.iter().position(|argument| argument == "tcp").unwrap();
+        let own = directory.join("corpus/tcp");
+        assert_eq!(with[at + 1..at + 4], [own.to_str().unwrap(), kept.to_str().unwrap(), "--"]);
+        assert!(with.contains(&"-max_total_time=7".to_owned()));
+        assert_eq!(arguments("arp").len(), with.len() - 1, "a target without a kept corpus");
+    }
 
     #[test]
     fn targets_are_the_binaries_and_none_is_an_error() {

@@ -66,7 +66,9 @@ impl Conversation {
     }
 
     /// Notes a connection that this side opens.
-    pub(crate) fn opened(&mut self, id: ConnId) {
+    pub(crate) fn opened(&mut self, mut conn: Conn<'_, u64>) {
+        let id = conn.id();
+        *conn.state() = SLOT_ACTIVE as u64;
         self.peer.is_called();
         self.flows.push(Flow { id, slot: SLOT_ACTIVE, base: None, read: 0, given_up: false });
     }
@@ -253,12 +255,11 @@ impl Application for Conversation {
         self.event(conn);
     }
 
-    fn connected(&mut self, mut conn: Conn<'_, u64>) {
+    fn connected(&mut self, conn: Conn<'_, u64>) {
         let at = self.position(conn.id());
         let flow = &mut self.flows[at];
         assert!(flow.base.is_none(), "connected again");
         flow.base = Some(self.peer.slots[flow.slot].iss.wrapping_add(1));
-        *conn.state() = flow.slot as u64;
         self.event(conn);
     }
 
@@ -276,7 +277,7 @@ impl Application for Conversation {
 
     fn closed(&mut self, stack: &mut Stack<u64>, ended: Ended<u64>) {
         let flow = self.flows.remove(self.position(ended.id));
-        assert!(flow.base.is_none() || ended.state == flow.slot as u64, "the wrong state");
+        assert_eq!(ended.state, flow.slot as u64, "the wrong state");
         assert!(stack.conn(ended.id).is_none(), "a handle on a connection that has ended");
         if ended.reason == CloseReason::Finished && !flow.given_up {
             flow.assert_at_end(&self.peer);

@@ -122,6 +122,11 @@ impl Run {
     fn segment(&mut self, slot: usize, draft: &Draft) {
         let opening = self.world.is_opening(slot);
         let frame = self.world.peer.segment(slot, draft, opening, self.host.now);
+        if draft.flags.contains(Flags::SYN) {
+            // Nothing is said to a SYN-ACK before it was heard, though its number could be guessed: the peer would
+            // not know which of its SYNs the host has taken.
+            self.hold = 0;
+        }
         self.arrives(frame);
     }
 
@@ -239,7 +244,7 @@ impl Run {
         let connect =
             ConnectConfig { local_port: Some(HOST_PORT_ACTIVE), tcp: self.tcp, ..ConnectConfig::new(remote) };
         if let Ok(id) = self.host.stack.connect(&connect) {
-            self.world.opened(id);
+            self.world.opened(self.host.stack.conn(id).expect("it was just opened"));
         }
         self.host.settle(&mut self.world);
     }
