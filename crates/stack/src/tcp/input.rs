@@ -271,7 +271,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         }
     }
 
-    /// Puts a connection on the list of those that have something to say, if it has.
+    /// Puts a connection on the list of those that are looked at at the end of the turn: for what they have to say, and
+    /// to set their timer.
     #[inline]
     pub(crate) fn mark_dirty(&mut self, index: u32) {
         if self.connections.get(index).is_some_and(|c| !c.socket.flags.contains(Flags::DETACHED)) {

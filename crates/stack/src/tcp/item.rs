@@ -122,6 +122,12 @@ struct LentBytes {
     taken_back: bool,
 }
 
+/// A place for lent memory; the free ones are a list, so that finding one takes no search.
+enum Place {
+    Used(LentBytes),
+    Free { next: u32 },
+}
+
 /// Memory that an application lent to a stack for sending without a copy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Lent {
@@ -147,7 +153,9 @@ pub(crate) struct Store {
     pub(crate) queues: Slab<Queues>,
     pub(crate) pool: PacketPool,
     large: PacketPool,
-    lent: Vec<Option<LentBytes>>,
+    lent: Vec<Place>,
+    /// The first free place, or [`NONE`].
+    lent_free: u32,
     /// Out-of-order items that one connection may hold.
     pub(crate) max_out_of_order: u16,
     /// Items by the side they are for.
@@ -182,6 +190,7 @@ impl Store {
             pool,
             large,
             lent: Vec::new(),
+            lent_free: NONE,
             max_out_of_order: config.max_out_of_order,
             held: Sides::default(),
             eighth,
@@ -328,26 +337,29 @@ impl Store {
     /// Takes memory for sending; the number of places grows only here, never on the data path.
     pub(crate) fn lend(&mut self, bytes: Rc<dyn AsRef<[u8]>>) -> Option<Lent> {
         let len = u32::try_from((*bytes).as_ref().len()).ok()?;
-        let entry = Some(LentBytes { bytes, items: 0, taken_back: false });
-        let index = match self.lent.iter().position(Option::is_none) {
-            Some(index) => {
-                self.lent[index] = entry;
-                index
+        let entry = Place::Used(LentBytes { bytes, items: 0, taken_back: false });
+        let index = self.lent_free;
+        match self.lent.get_mut(index as usize) {
+            Some(place) => {
+                if let Place::Free { next } = core::mem::replace(place, entry) {
+                    self.lent_free = next;
+                }
+                Some(Lent { index, len })
             }
             None => {
+                let index = u32::try_from(self.lent.len()).ok().filter(|&index| index != NONE)?;
                 self.lent.push(entry);
-                self.lent.len() - 1
+                Some(Lent { index, len })
             }
-        };
-        Some(Lent { index: u32::try_from(index).ok()?, len })
+        }
     }
 
     /// The application wants its memory back: at once, or when the last byte is acknowledged.
     pub(crate) fn take_back(&mut self, lent: Lent) {
-        if let Some(place) = self.lent.get_mut(lent.index as usize) {
-            match place {
-                Some(entry) if entry.items > 0 => entry.taken_back = true,
-                _ => *place = None,
+        if let Some(Place::Used(entry)) = self.lent.get_mut(lent.index as usize) {
+            entry.taken_back = true;
+            if entry.items == 0 {
+                self.free_lent(lent.index);
             }
         }
     }
@@ -356,7 +368,7 @@ impl Store {
     #[inline]
     pub(crate) fn lent_bytes(&self, lent: u32) -> &[u8] {
         match self.lent.get(lent as usize) {
-            Some(Some(entry)) => (*entry.bytes).as_ref(),
+            Some(Place::Used(entry)) => (*entry.bytes).as_ref(),
             _ => &[],
         }
     }
@@ -364,7 +376,7 @@ impl Store {
     /// One more item refers to the lent memory; false when it is not lent (any more).
     pub(crate) fn hold_lent(&mut self, lent: u32) -> bool {
         match self.lent.get_mut(lent as usize) {
-            Some(Some(entry)) if !entry.taken_back => {
+            Some(Place::Used(entry)) if !entry.taken_back => {
                 entry.items += 1;
                 true
             }
@@ -373,13 +385,19 @@ impl Store {
     }
 
     fn release_lent(&mut self, lent: u32) {
-        if let Some(place) = self.lent.get_mut(lent as usize)
-            && let Some(entry) = place
-        {
+        if let Some(Place::Used(entry)) = self.lent.get_mut(lent as usize) {
             entry.items -= 1;
             if entry.items == 0 && entry.taken_back {
-                *place = None;
+                self.free_lent(lent);
             }
+        }
+    }
+
+    /// Gives the memory back to whoever else holds it, and the place to the list of free ones.
+    fn free_lent(&mut self, lent: u32) {
+        if let Some(place) = self.lent.get_mut(lent as usize) {
+            *place = Place::Free { next: self.lent_free };
+            self.lent_free = lent;
         }
     }
 }

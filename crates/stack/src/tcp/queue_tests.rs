@@ -106,6 +106,25 @@ impl Receiver {
     }
 }
 
+#[test]
+fn lent_memory_goes_back_with_its_last_item_and_its_place_is_used_again() {
+    let (mut store, _arena) = store();
+    let bytes: Rc<Vec<u8>> = Rc::new(alloc::vec![1; 100]);
+    let mut list = NONE;
+    let first = store.lend(bytes.clone()).unwrap();
+    let second = store.lend(bytes.clone()).unwrap();
+    assert_ne!(first.index, second.index);
+    assert!(store.tx_push_lent(&mut list, first.index, 0, 100));
+    store.take_back(first);
+    assert!(!store.tx_push_lent(&mut list, first.index, 0, 100), "what was taken back is lent no more");
+    assert_eq!(Rc::strong_count(&bytes), 3, "bytes in flight are still needed");
+    store.tx_acked(&mut list, 100);
+    assert_eq!((Rc::strong_count(&bytes), list), (2, NONE));
+    store.take_back(first);
+    assert_eq!(store.lend(bytes.clone()).unwrap().index, first.index);
+    assert_eq!(store.lend(bytes).unwrap().index, 2);
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Receive {
     Segment(u32, u32),
