@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use freeway::tcp::Config;
-use freeway::{Application, Conn, ConnId, ConnectConfig, Ended, Instant, Rng, Seed, Stack};
+use freeway::{Application, Conn, ConnId, ConnectConfig, Duration, Ended, Instant, Rng, Seed, Stack};
 
 use crate::gauge::{Gauge, Reading};
 
@@ -51,6 +51,9 @@ pub struct LoadState {
 /// Connections drawn ahead.
 const DRAWN: usize = 64;
 
+/// How often the gauge is looked at while no answer is awaited.
+const GAUGE_INTERVAL: Duration = Duration::from_millis(1);
+
 /// The load of one core.
 pub struct EchoLoad {
     config: EchoLoadConfig,
@@ -64,6 +67,8 @@ pub struct EchoLoad {
     started: u32,
     opening: u32,
     in_flight: u32,
+    /// When the load had its last turn.
+    seen: Instant,
     reading: Reading,
     request: Vec<u8>,
 }
@@ -81,6 +86,7 @@ impl EchoLoad {
             started: 0,
             opening: 0,
             in_flight: 0,
+            seen: Instant::ZERO,
             reading: Reading::default(),
         }
     }
@@ -137,7 +143,12 @@ impl EchoLoad {
 impl Application for EchoLoad {
     type Conn = LoadState;
 
-    fn turn(&mut self, stack: &mut Stack<LoadState>, _now: Instant) {
+    fn next_deadline(&self) -> Option<Instant> {
+        (self.in_flight == 0).then(|| self.seen + GAUGE_INTERVAL)
+    }
+
+    fn turn(&mut self, stack: &mut Stack<LoadState>, now: Instant) {
+        self.seen = now;
         self.open_more(stack);
         let all_open = self.started == self.config.connections && self.opening == 0;
         if all_open && self.gauge.is_running() {

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | [`FlowTable`] | 9.6 | 1 for a lookup, of a present key or an absent one (more for 3 in 100 when full) |
 //! | [`Slab`] | the entry + 4.1 | the entry's own; 1 bit an entry says who is in (1.25 MB for ten million) |
-//! | [`Wheel`] | 12 (+ 8.5 KB in all) | the timer's own, and its neighbours' in the slot it leaves |
+//! | [`Wheel`] | 16.6 (+ 140 KB in all) | the timer's own, and a fourteenth of its slot's |
 //!
 //! Each has a `prefetch`, so that a burst's misses overlap: ask for all lines of a burst first, then use them.
 //!

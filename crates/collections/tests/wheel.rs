@@ -248,7 +248,7 @@ fn strange_numbers_are_no_timers() {
 
 #[test]
 fn a_crowd_in_one_slot_sinks_beforehand_and_is_punctual() {
-    // 268 ms of level-1 slot at 100 us a turn and 16 sinks a turn carry 40,000 timers.
+    // 268 ms of level-1 slot at 100 us a turn and 64 moves a turn carry 170,000 timers.
     let crowd = if cfg!(miri) { 150 } else { 20_000 };
     let (turn, slot) = (Duration::from_micros(100), Duration::from_nanos(1 << 28));
     let mut wheel = wheel(crowd, Instant::ZERO);
@@ -289,5 +289,5 @@ fn a_long_stall_is_worked_off_in_bounded_calls_and_says_so() {
         }
     }
     assert_eq!(fired, crowd);
-    assert!(turns >= crowd / 32, "{turns} turns: work is not bounded");
+    assert!(turns >= crowd / 128, "{turns} turns: work is not bounded");
 }

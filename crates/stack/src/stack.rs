@@ -295,7 +295,7 @@ impl<S: Copy + Default + 'static> Stack<S> {
     /// Asks for the memory of a connection that will be used soon, without waiting for it. An application that
     /// walks over many idle connections does so a few ahead.
     pub fn prefetch(&self, id: ConnId) {
-        self.tcp.connections.prefetch(id.index, TcpHost::<S>::CONNECTION_LINES);
+        self.tcp.prefetch(id.index);
     }
 
     /// Binds a UDP socket.

@@ -17,15 +17,26 @@
 //! thousand keepalives that share a slot thus cost a few microseconds a turn for a minute, not a stall of
 //! milliseconds at its start, and are as punctual as any.
 //!
-//! A timer takes 12 bytes: the numbers of the next and the previous timer in its slot, and the lower 32 bits of
-//! its tick. Since no armed timer lies behind the cursor, those bits and the cursor tell the whole tick.
+//! A slot is a list of cache lines that hold fourteen timers' numbers each (`chunks`).
+//!
+//! # Lazy where it pays
+//!
+//! A connection's soonest deadline changes with almost every segment, mostly to a later one or to none: a
+//! retransmission timer is set with each request and taken back by its acknowledgment. So a timer that is moved to a
+//! later time, or cancelled, stays in its slot, and only its own 12 bytes change: the slot it lies in, its tick, and
+//! whether it is armed. When that slot's time comes, it is put where it belongs by then, or dropped, without a look
+//! at its owner. Only a timer moved to an earlier time leaves its slot at once.
+//!
+//! Ticks are kept in their lower 32 bits. Since no armed timer lies behind the cursor, those bits and the cursor
+//! tell the whole tick.
 //!
 //! # Punctuality
 //!
 //! A timer is never early, and at most one tick late if the wheel is asked at that time. Only when a time jump
-//! makes more timers sink at once than one call's share do the rest follow in the calls after it; meanwhile
+//! makes more timers move at once than one call's share do the rest follow in the calls after it; meanwhile
 //! [`next_deadline`](Wheel::next_deadline) lies in the past, so that a loop which sleeps by it does not.
 
+mod chunks;
 mod slots;
 mod tick;
 
@@ -33,38 +44,39 @@ use freeway_base::Instant;
 use freeway_mem::arch::prefetch_index;
 use freeway_mem::{Arena, ArenaLayout, Array};
 
+use self::chunks::{Chunk, PLACES, Place, chunk_count};
 use self::slots::{LEVELS, NONE, SlotId, Slots, first_tick, position};
 use self::tick::{instant_of, tick_at_or_after, tick_at_or_before};
 use crate::BuildError;
 use crate::header::Header;
 
-/// Timers moved to a lower level in one call of [`Wheel::pop_due`], at most: each is a cache miss or two. At ten
-/// thousand calls a second this moves 160,000 timers a second.
-const SINKS_PER_CALL: u32 = 16;
+/// Timers moved to another slot or dropped in one call of [`Wheel::pop_due`], at most: each is a cache miss, mostly
+/// a prefetched one. At ten thousand calls a second this moves 640,000 timers a second.
+const MOVES_PER_CALL: u32 = 64;
 
-/// `prev` of a timer that is not armed.
-const UNARMED: u32 = u32::MAX;
-/// Set in `prev` of a slot's first timer; the other bits are then the slot's number.
-const IN_HEAD: u32 = 1 << 31;
+/// The most timers a wheel can number: what its chunks can be told apart by.
+const TIMERS_MAX: u32 = 1 << 30;
 
 /// Timers numbered from 0, each armed for one instant or not at all.
 pub struct Wheel {
     timers: Array<Timer>,
+    chunks: Array<Chunk>,
     state: Header<State>,
 }
 
-/// A timer in its slot's list.
+/// A timer, wherever it lies.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Timer {
-    next: u32,
-    /// The timer before, or the slot if there is none ([`IN_HEAD`]), or [`UNARMED`].
-    prev: u32,
+    place: Place,
+    /// The lower half of the tick it was put into its slot for: not after the one it is due at.
+    slot_tick: u32,
     /// The lower half of the tick it is due at.
     tick: u32,
 }
 
 const _: () = assert!(size_of::<Timer>() == 12);
+const _: () = assert!(chunk_count(TIMERS_MAX) <= Place::CHUNKS);
 
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -72,30 +84,36 @@ struct State {
     /// No armed timer is due before this tick; all ticks before it have been delivered.
     cursor: u64,
     armed: u32,
+    /// The first vacant chunk.
+    vacant: u32,
     slots: Slots,
 }
 
 impl Wheel {
     /// Adds a wheel of `timers` timers to what an arena is to hold.
     pub fn plan(layout: ArenaLayout, timers: u32) -> ArenaLayout {
-        layout.array::<Timer>(timers as usize).array::<State>(1)
+        layout.array::<Timer>(timers as usize).array::<Chunk>(chunk_count(timers)).array::<State>(1)
     }
 
-    /// A wheel of `timers` timers, none armed, that begins at `now`. 12 bytes a timer and 8.5 KB.
+    /// A wheel of `timers` timers, none armed, that begins at `now`. 16.6 bytes a timer and up to 140 KB.
     ///
     /// # Errors
-    /// [`BuildError::Capacity`] past 2^31 timers, [`BuildError::Arena`] if the arena has no room.
+    /// [`BuildError::Capacity`] past 2^30 timers, [`BuildError::Arena`] if the arena has no room.
     pub fn new(arena: &mut Arena, timers: u32, now: Instant) -> Result<Self, BuildError> {
-        if timers > IN_HEAD {
-            return Err(BuildError::Capacity { asked: timers, most: IN_HEAD });
+        if timers > TIMERS_MAX {
+            return Err(BuildError::Capacity { asked: timers, most: TIMERS_MAX });
         }
-        let state = State { cursor: tick_at_or_before(now), armed: 0, slots: Slots::EMPTY };
+        let chunks = chunk_count(timers);
+        let vacant_behind = |index: usize| if index + 1 < chunks { index as u32 + 1 } else { NONE };
+        let vacant = if chunks > 0 { 0 } else { NONE };
+        let state = State { cursor: tick_at_or_before(now), armed: 0, vacant, slots: Slots::EMPTY };
         Ok(Self {
             timers: arena.array("wheel timers", timers as usize, |_| Timer {
-                next: NONE,
-                prev: UNARMED,
+                place: Place::NOWHERE,
+                slot_tick: 0,
                 tick: 0,
             })?,
+            chunks: arena.array("wheel chunks", chunks, |index| Chunk::vacant(vacant_behind(index)))?,
             state: Header::new(arena, "wheel slots", state)?,
         })
     }
@@ -108,39 +126,45 @@ impl Wheel {
     #[inline]
     pub fn arm(&mut self, id: u32, at: Instant) {
         debug_assert!((id as usize) < self.timers.len(), "there is no timer {id}");
-        let Some(timer) = self.timers.get(id as usize) else { return };
         let cursor = self.state.cursor;
         let tick = tick_at_or_after(at).clamp(cursor, cursor + u64::from(u32::MAX));
-        if timer.prev != UNARMED {
-            if timer.tick == tick as u32 {
-                return;
-            }
-            self.unlink(id);
+        let Some(timer) = self.timers.get_mut(id as usize) else { return };
+        let Timer { place, slot_tick, .. } = *timer;
+        self.state.armed += u32::from(!place.is_armed());
+        if !place.is_somewhere() {
+            self.link(id, tick);
+        } else if (tick - cursor) as u32 >= slot_tick.wrapping_sub(cursor as u32) {
+            timer.place = place.armed();
+            timer.tick = tick as u32;
+        } else {
+            self.unlink(id, place);
+            self.link(id, tick);
         }
-        self.link(id, tick);
     }
 
     /// Disarms timer `id`; false if it was not armed.
     #[inline]
     pub fn cancel(&mut self, id: u32) -> bool {
-        let armed = self.is_armed(id);
-        if armed {
-            self.unlink(id);
+        let Some(timer) = self.timers.get_mut(id as usize) else { return false };
+        let was_armed = timer.place.is_armed();
+        if was_armed {
+            timer.place = timer.place.cancelled();
+            self.state.armed -= 1;
         }
-        armed
+        was_armed
     }
 
     /// Whether timer `id` is armed.
     #[inline]
     pub fn is_armed(&self, id: u32) -> bool {
-        self.timers.get(id as usize).is_some_and(|timer| timer.prev != UNARMED)
+        self.timers.get(id as usize).is_some_and(|timer| timer.place.is_armed())
     }
 
     /// When timer `id` will be due, if armed: what it was armed for, rounded up to a tick.
     #[inline]
     pub fn deadline(&self, id: u32) -> Option<Instant> {
-        let timer = self.timers.get(id as usize).filter(|timer| timer.prev != UNARMED)?;
-        Some(instant_of(self.tick_of(timer)))
+        let timer = self.timers.get(id as usize).filter(|timer| timer.place.is_armed())?;
+        Some(instant_of(self.whole(timer.tick)))
     }
 
     /// Asks for the line of timer `id`, ahead of arming or cancelling it; any number is harmless.
@@ -150,23 +174,28 @@ impl Wheel {
     }
 
     /// Disarms and returns a timer that is due at `now`; `None` when there is none, or when this call's share of
-    /// sinking is used up (then [`next_deadline`](Self::next_deadline) is not after `now`: come back next turn).
+    /// moving is used up (then [`next_deadline`](Self::next_deadline) is not after `now`: come back next turn).
     ///
-    /// Call it until `None` or until the turn's own limit. A call sinks at most 16 timers on top of what it
+    /// Call it until `None` or until the turn's own limit. A call moves or drops at most 64 timers on top of what it
     /// returns. Timers come in the order of their ticks, within a tick in any order.
     #[inline]
     pub fn pop_due(&mut self, now: Instant) -> Option<u32> {
         let target = tick_at_or_before(now);
-        let mut sinks_left = SINKS_PER_CALL;
+        let mut moves_left = MOVES_PER_CALL;
         while self.state.cursor <= target {
-            if let Some(id) = self.pop_slot(SlotId::of(0, self.state.cursor)) {
+            let slot = SlotId::of(0, self.state.cursor);
+            if let Some(id) = self.deliver(slot, &mut moves_left) {
                 return Some(id);
             }
-            let end = self.sink_ahead(&mut sinks_left).min(target);
+            if self.state.slots.head(slot) != NONE {
+                return None;
+            }
+            let end = self.sink_ahead(&mut moves_left).min(target);
             if self.state.cursor == end {
                 return None;
             }
             self.state.cursor = self.next_stop().min(end);
+            self.prefetch_slot(SlotId::of(0, self.state.cursor));
         }
         None
     }
@@ -198,32 +227,53 @@ impl Wheel {
         self.timers.len() as u32
     }
 
-    /// Sinks what lies in the slot after the cursor's, at every level, as far as `sinks_left` goes, and returns
+    /// The next timer of the cursor's own slot that is due, past those which were moved to later or cancelled.
+    #[inline]
+    fn deliver(&mut self, slot: SlotId, moves_left: &mut u32) -> Option<u32> {
+        let due = self.state.cursor as u32;
+        loop {
+            let id = self.last_of(slot)?;
+            let is_due =
+                self.timers.get(id as usize).is_some_and(|timer| timer.place.is_armed() && timer.tick == due);
+            if is_due {
+                self.take_last(slot);
+                self.state.armed -= 1;
+                return Some(id);
+            }
+            if *moves_left == 0 {
+                return None;
+            }
+            *moves_left -= 1;
+            self.move_last(slot);
+        }
+    }
+
+    /// Sinks what lies in the slot after the cursor's, at every level, as far as `moves_left` goes, and returns
     /// the last tick that the cursor may move to: the one before a slot that still holds timers.
     #[inline]
-    fn sink_ahead(&mut self, sinks_left: &mut u32) -> u64 {
+    fn sink_ahead(&mut self, moves_left: &mut u32) -> u64 {
         let mut end = u64::MAX;
         for level in 1..LEVELS {
             let ahead = position(level, self.state.cursor) + 1;
             let slot = SlotId::of(level, ahead);
             while self.state.slots.head(slot) != NONE {
-                if *sinks_left == 0 {
+                if *moves_left == 0 {
                     end = end.min(first_tick(level, ahead) - 1);
                     break;
                 }
-                *sinks_left -= 1;
-                self.sink_one(slot);
+                *moves_left -= 1;
+                self.move_last(slot);
             }
         }
         end
     }
 
-    /// Moves the first timer of `slot` to a lower level.
+    /// Puts the last timer of `slot` where it belongs by now: into another slot, or, cancelled, nowhere.
     #[inline]
-    fn sink_one(&mut self, slot: SlotId) {
-        if let Some(id) = self.pop_slot(slot) {
-            let tick = self.tick_of(&self.timers[id as usize]);
-            self.link(id, tick);
+    fn move_last(&mut self, slot: SlotId) {
+        let Some((id, Timer { place, tick, .. })) = self.take_last(slot) else { return };
+        if place.is_armed() {
+            self.link(id, self.whole(tick));
         }
     }
 
@@ -244,57 +294,88 @@ impl Wheel {
         Some(first_tick(level, occupied - 1))
     }
 
-    /// The whole tick of an armed timer: the only one with these lower bits that is not behind the cursor.
+    /// The whole of an armed timer's tick: the only one with these lower bits that is not behind the cursor.
     #[inline]
-    fn tick_of(&self, timer: &Timer) -> u64 {
+    fn whole(&self, tick: u32) -> u64 {
         let cursor = self.state.cursor;
-        cursor + u64::from(timer.tick.wrapping_sub(cursor as u32))
+        cursor + u64::from(tick.wrapping_sub(cursor as u32))
     }
 
-    /// Puts an unarmed timer at the head of the slot it belongs to.
+    /// Puts a timer that lies nowhere into the slot for `tick`.
     #[inline]
     fn link(&mut self, id: u32, tick: u64) {
         let slot = slot_for(self.state.cursor, tick);
-        let next = self.state.slots.head(slot);
-        if next != NONE {
-            self.timers[next as usize].prev = id;
+        let mut head = self.state.slots.head(slot);
+        if self.chunks.get(head as usize).is_none_or(Chunk::is_full) {
+            // There are chunks enough for any spread of all timers: see `chunks`.
+            let vacant = self.state.vacant;
+            let Some(chunk) = self.chunks.get_mut(vacant as usize) else { return };
+            self.state.vacant = chunk.next;
+            *chunk = Chunk::first_of(slot, head);
+            self.state.slots.set_head(slot, vacant);
+            head = vacant;
         }
-        self.timers[id as usize] = Timer { next, prev: IN_HEAD | slot.0, tick: tick as u32 };
-        self.state.slots.set_head(slot, id);
-        self.state.armed += 1;
+        let position = self.chunks[head as usize].push(id);
+        let tick = tick as u32;
+        self.timers[id as usize] = Timer { place: Place::new(head, position), slot_tick: tick, tick };
     }
 
-    /// Takes an armed timer out of its slot.
+    /// Takes a timer out of the middle of its slot.
     #[inline]
-    fn unlink(&mut self, id: u32) {
-        let timer = &mut self.timers[id as usize];
-        let Timer { next, prev, .. } = *timer;
-        timer.prev = UNARMED;
-        if next != NONE {
-            self.timers[next as usize].prev = prev;
+    fn unlink(&mut self, id: u32, place: Place) {
+        let slot = self.chunks[place.chunk() as usize].slot();
+        let Some((last, Timer { place: last_place, .. })) = self.take_last(slot) else { return };
+        if last != id {
+            self.chunks[place.chunk() as usize].replace(place.position(), last);
+            self.timers[last as usize].place = last_place.moved_to(place.chunk(), place.position());
+            self.timers[id as usize].place = Place::NOWHERE;
         }
-        if prev & IN_HEAD == 0 {
-            self.timers[prev as usize].next = next;
-        } else {
-            self.state.slots.set_head(SlotId(prev & !IN_HEAD), next);
-        }
-        self.state.armed -= 1;
     }
 
-    /// Disarms the first timer of a slot. Writing to the one behind it brings that one's line in, ahead of the
-    /// next call; the line of the one after that is asked for, so that the next call finds it.
+    /// The last timer of a slot's first chunk.
     #[inline]
-    fn pop_slot(&mut self, slot: SlotId) -> Option<u32> {
-        let id = self.state.slots.head(slot);
-        if id == NONE {
-            return None;
+    fn last_of(&self, slot: SlotId) -> Option<u32> {
+        self.chunks.get(self.state.slots.head(slot) as usize)?.ids().last().copied()
+    }
+
+    /// Takes the last timer out of a slot; returns it as it was.
+    #[inline]
+    fn take_last(&mut self, slot: SlotId) -> Option<(u32, Timer)> {
+        let head = self.state.slots.head(slot);
+        let chunk = self.chunks.get_mut(head as usize)?;
+        let id = chunk.pop();
+        let (left, next) = (chunk.ids().len(), chunk.next);
+        if left == 0 {
+            chunk.next = self.state.vacant;
+            self.state.vacant = head;
+            self.state.slots.set_head(slot, next);
+        } else if left == PLACES / 2 {
+            self.prefetch_chunk(next);
         }
-        let behind = self.timers[id as usize].next;
-        self.unlink(id);
-        if behind != NONE {
-            prefetch_index(&self.timers, self.timers[behind as usize].next as usize);
+        let timer = self.timers.get_mut(id as usize)?;
+        let was = *timer;
+        timer.place = Place::NOWHERE;
+        Some((id, was))
+    }
+
+    /// Asks for the timers of a chunk, and for the chunk behind it.
+    #[inline]
+    fn prefetch_chunk(&self, chunk: u32) {
+        let Some(chunk) = self.chunks.get(chunk as usize) else { return };
+        for &id in chunk.ids() {
+            prefetch_index(&self.timers, id as usize);
         }
-        Some(id)
+        prefetch_index(&self.chunks, chunk.next as usize);
+    }
+
+    /// Asks for the first timers of a slot.
+    #[inline]
+    fn prefetch_slot(&self, slot: SlotId) {
+        let head = self.state.slots.head(slot);
+        self.prefetch_chunk(head);
+        if let Some(chunk) = self.chunks.get(head as usize).filter(|chunk| chunk.ids().len() <= PLACES / 2) {
+            self.prefetch_chunk(chunk.next);
+        }
     }
 }
 

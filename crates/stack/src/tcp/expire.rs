@@ -1,12 +1,12 @@
-//! Deadlines: one armed timer a connection, moved lazily.
+//! Deadlines: one timer a connection, armed for its soonest.
 //!
-//! A connection's soonest deadline changes with almost every segment, mostly to a later one. The wheel is told
-//! only of earlier ones: when it looks at a connection too soon, nothing is due, and it is armed anew.
+//! That one changes with almost every segment, mostly to a later time or to none, which costs the wheel a write to
+//! the timer's own line, asked for with the connection's.
 
 use freeway_base::Instant;
 use freeway_tcp::{Context, Held, SynTimeout};
 
-use super::record::{Flags, Tick};
+use super::record::{Connection, Flags, Tick};
 use super::{NONE, TcpHost};
 use crate::net::Net;
 
@@ -15,24 +15,20 @@ use crate::net::Net;
 const AHEAD: usize = 8;
 
 impl<S: Copy + Default + 'static> TcpHost<S> {
-    /// Arms the wheel for a connection, if its soonest deadline comes before what is armed.
+    /// Tells the wheel of a connection's soonest deadline.
     #[inline]
     pub(crate) fn rearm(&mut self, now: Instant, index: u32) {
         let Some(connection) = self.connections.get_mut(index) else { return };
-        if connection.socket.flags.contains(Flags::DETACHED) {
+        let Connection { tcb, socket, .. } = connection;
+        if socket.flags.contains(Flags::DETACHED) {
             return;
         }
-        let socket = &mut connection.socket;
-        let mut soonest = match connection.tcb.next_deadline(now) {
-            Some(deadline) => Tick::at_or_after(deadline),
-            None => Tick::NEVER,
-        };
-        if socket.timer.is_before(soonest) {
-            soonest = socket.timer;
-        }
-        if soonest.is_before(socket.armed) {
-            socket.armed = soonest;
-            self.wheel.arm(index, soonest.instant(now));
+        let timer = (socket.timer != Tick::NEVER).then(|| socket.timer.instant(now));
+        match tcb.next_deadline(now).into_iter().chain(timer).min() {
+            Some(deadline) => self.wheel.arm(index, deadline),
+            None => {
+                self.wheel.cancel(index);
+            }
         }
     }
 
@@ -43,7 +39,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         while done < limit
             && let Some(id) = self.wheel.pop_due(now)
         {
-            self.connections.prefetch(id, Self::CONNECTION_LINES);
+            self.prefetch(id);
             let due = core::mem::replace(&mut coming[done % AHEAD], id);
             done += 1;
             self.timer(now, net, due);
@@ -72,7 +68,6 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         if connection.socket.flags.contains(Flags::DETACHED) {
             return;
         }
-        connection.socket.armed = Tick::NEVER;
         let timer_due = connection.socket.timer.is_due(now);
         if timer_due {
             connection.socket.timer = Tick::NEVER;

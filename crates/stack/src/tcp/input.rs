@@ -15,7 +15,7 @@ use super::TcpHost;
 use super::key::FlowKey;
 use super::list::Which;
 use super::receive_queue::Inserted;
-use super::record::{Connection, Flags, Socket};
+use super::record::{Flags, Socket};
 use super::slot::Slot;
 use crate::net::{IcmpKind, IcmpNotice, Inbound, Net};
 
@@ -43,8 +43,6 @@ impl Arriving {
 }
 
 impl<S: Copy + Default + 'static> TcpHost<S> {
-    pub(crate) const CONNECTION_LINES: usize = size_of::<Connection<S>>().div_ceil(64);
-
     /// Pass one, for one segment.
     #[inline]
     pub(crate) fn gather(&mut self, net: &Net, inbound: Inbound) {
@@ -86,10 +84,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     pub(crate) fn run_batch(&mut self, now: Instant, net: &mut Net) {
         for arriving in &self.batch {
             match self.flows.first_candidate(arriving.hash).map(Slot::unpack) {
-                Some(Slot::Connection(index)) => {
-                    self.connections.prefetch(index, Self::CONNECTION_LINES);
-                    self.wheel.prefetch(index);
-                }
+                Some(Slot::Connection(index)) => self.prefetch(index),
                 Some(Slot::SynReceived(index)) => self.half_open.entries.prefetch(index, 2),
                 Some(Slot::TimeWait(_)) | None => {}
             }

@@ -14,7 +14,7 @@ use freeway_wire::tcp::SeqNumber;
 use super::TcpHost;
 use super::key::FlowKey;
 use super::list::Which;
-use super::record::{Connection, Flags, Socket, Tick};
+use super::record::{Connection, Flags, Socket};
 use super::slot::Slot;
 use crate::application::CloseReason;
 use crate::net::{Hop, Net};
@@ -95,7 +95,6 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         }
         connection.socket.flags.insert(Flags::DETACHED | Flags::CLOSED);
         connection.socket.flags.set_reason(reason);
-        connection.socket.armed = Tick::NEVER;
         let key = connection.socket.key;
         let keep_unread =
             reason == CloseReason::Finished && !connection.socket.flags.contains(Flags::READ_CLOSED);

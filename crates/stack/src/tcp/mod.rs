@@ -39,6 +39,7 @@ use alloc::vec::Vec;
 
 use freeway_base::{FlowHash, HashKey, Rng, counters};
 use freeway_collections::{BuildError, FlowTable, Slab, Wheel};
+use freeway_mem::arch::CACHE_LINE;
 use freeway_mem::{Arena, PacketPool};
 
 pub use conn::{Conn, ConnId};
@@ -199,6 +200,13 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                 ports: config.ephemeral_ports.clone(),
             },
         })
+    }
+
+    /// Asks for all that a connection's next segment or timer will touch; any number is harmless.
+    #[inline]
+    pub(crate) fn prefetch(&self, index: u32) {
+        self.connections.prefetch(index, const { size_of::<Connection<S>>().div_ceil(CACHE_LINE) });
+        self.wheel.prefetch(index);
     }
 
     /// The hash of a flow, as every core computes it.

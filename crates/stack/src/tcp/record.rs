@@ -60,8 +60,6 @@ pub(crate) struct Socket {
     pub(crate) next_dirty: u32,
     /// The next connection that waits for a buffer.
     pub(crate) next_starved: u32,
-    /// When the wheel will look at this connection: never later than its soonest deadline.
-    pub(crate) armed: Tick,
     /// The application's timer.
     pub(crate) timer: Tick,
     pub(crate) flags: Flags,
@@ -142,7 +140,6 @@ impl Socket {
             next_ready: NONE,
             next_dirty: NONE,
             next_starved: NONE,
-            armed: Tick::NEVER,
             timer: Tick::NEVER,
             flags: Flags::empty(),
         }
@@ -176,16 +173,6 @@ impl Tick {
         Instant::from_nanos(now_ticks.saturating_add_signed(ahead as i64) << Self::SHIFT)
     }
 
-    /// Whether this tick comes before `other`; never comes after everything.
-    #[inline]
-    pub(crate) const fn is_before(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::NEVER, _) => false,
-            (_, Self::NEVER) => true,
-            (Self(mine), Self(theirs)) => (mine.wrapping_sub(theirs) as i32) < 0,
-        }
-    }
-
     /// Whether this tick has come at `now`.
     #[inline]
     pub(crate) const fn is_due(self, now: Instant) -> bool {
@@ -199,7 +186,7 @@ impl Tick {
 
 // What 16 bytes of application state make of a connection: three cache lines.
 const _: () = assert!(size_of::<Connection<[u64; 2]>>() <= 192);
-const _: () = assert!(size_of::<Socket>() <= 64);
+const _: () = assert!(size_of::<Socket>() <= 56);
 
 #[cfg(test)]
 mod tests {
@@ -234,6 +221,5 @@ mod tests {
             }
         }
         assert!(!Tick::NEVER.is_due(Instant::FAR_FUTURE));
-        assert!(Tick::at_or_after(Instant::ZERO).is_before(Tick::NEVER));
     }
 }
