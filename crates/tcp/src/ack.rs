@@ -7,7 +7,7 @@ use crate::clock::{Tick, micros};
 use crate::config::Context;
 use crate::congestion::Congestion;
 use crate::outcome::{DropReason, Events, Held, Outcome, Reply};
-use crate::recovery::{Duplicate, Progress, Recovery};
+use crate::recovery::{Duplicate, Flight, Progress, Recovery};
 use crate::segment::{Arrival, Outgoing};
 use crate::state::State;
 use crate::tcb::{Marks, Tcb};
@@ -19,6 +19,7 @@ impl Tcb {
         cx: &Context<'_>,
         arrival: &Arrival<'_>,
         held: &Held,
+        flight: Option<&mut Flight>,
         outcome: &mut Outcome,
     ) -> Step {
         // If the ACK bit is off, drop the segment.
@@ -33,7 +34,7 @@ impl Tcb {
         let old_window = self.snd_wnd;
         let is_current = self.snd_wl1.is_at_or_before(arrival.repr.seq);
         if self.snd_una.is_before(arrival.repr.ack) {
-            self.on_progress(cx, arrival, outcome);
+            self.on_progress(cx, arrival, flight, outcome);
         } else if self.is_duplicate(arrival) {
             self.on_duplicate(cx);
         }
@@ -124,13 +125,22 @@ impl Tcb {
 
     /// SND.UNA moves forward.
     #[inline]
-    pub(crate) fn on_progress(&mut self, cx: &Context<'_>, arrival: &Arrival<'_>, outcome: &mut Outcome) {
+    pub(crate) fn on_progress(
+        &mut self,
+        cx: &Context<'_>,
+        arrival: &Arrival<'_>,
+        flight: Option<&mut Flight>,
+        outcome: &mut Outcome,
+    ) {
         let acked = arrival.repr.ack.distance_from(self.snd_una);
         self.snd_una = arrival.repr.ack;
         let bytes = acked - u32::from(self.fin_is_acked());
         outcome.acked = bytes;
         if bytes > 0 {
             outcome.events |= Events::WRITABLE;
+        }
+        if let Some(flight) = flight {
+            self.measure_by_flight(cx, flight);
         }
         if self.marks.contains(Marks::UNEVEN) {
             self.on_uneven_progress(cx, arrival, bytes);
@@ -177,6 +187,19 @@ impl Tcb {
         }
         let is_uneven = self.recovery.is_active() || self.backoff > 0;
         self.marks.set(Marks::UNEVEN, is_uneven);
+    }
+
+    /// A round trip by when the flight's newest segment was sent: one for each acknowledgment.
+    #[inline]
+    fn measure_by_flight(&mut self, cx: &Context<'_>, flight: &mut Flight) {
+        let delivery = flight.on_acknowledged(self.snd_una, micros(cx.now));
+        if let Some(rtt_us) = delivery.rtt_us {
+            self.rtt.sample(rtt_us);
+            self.backoff = 0;
+            if self.snd_una.is_at_or_after(self.timed_seq) {
+                self.marks.remove(Marks::TIMING);
+            }
+        }
     }
 
     /// A round trip, by the segment that is timed, or, where retransmissions spoil that (Karn, MUST-18), by the

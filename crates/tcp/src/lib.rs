@@ -88,6 +88,7 @@ pub use icmp::IcmpError;
 pub use info::Info;
 pub use isn::{isn, timestamp_offset};
 pub use outcome::{Accept, DropReason, Events, Held, Outcome, Reply};
+pub use recovery::Flight;
 pub use reset::reset_for;
 pub use segment::{Arrival, Outgoing};
 pub use state::State;

@@ -5,6 +5,7 @@ use freeway_base::{Duration, Instant};
 use crate::clock::Tick;
 use crate::config::Context;
 use crate::outcome::{Events, Held};
+use crate::recovery::Flight;
 use crate::state::State;
 use crate::tcb::{Marks, Tcb};
 
@@ -22,7 +23,7 @@ impl Tcb {
 
     /// The time has come (or passed) that `next_deadline` named: what is due becomes something that
     /// [`poll_transmit`](Self::poll_transmit) sends, or the end of the connection.
-    pub fn on_deadline(&mut self, cx: &Context<'_>, held: &Held) -> Events {
+    pub fn on_deadline(&mut self, cx: &Context<'_>, held: &Held, _flight: Option<&mut Flight>) -> Events {
         let is_due = |tcb: &Self, mark, at: Tick| tcb.marks.contains(mark) && at.is_reached(cx.now);
         let mut events = Events::empty();
         if is_due(self, Marks::ACK_ARMED, self.ack_at) {

@@ -31,6 +31,16 @@ pub(crate) struct Congestion {
     pub(crate) counted: u32,
 }
 
+/// What a controller keeps while data is in flight, in the connection's [`Flight`](crate::Flight).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Epoch {}
+
+impl Epoch {
+    pub(crate) const fn new() -> Self {
+        Self {}
+    }
+}
+
 /// What an algorithm decides.
 pub(crate) trait Controller {
     /// New data was acknowledged, outside of fast recovery, while the window was what limited the sender.
