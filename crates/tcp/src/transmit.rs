@@ -120,7 +120,7 @@ impl Tcb {
             self.marks.remove(Marks::PERSIST | Marks::RESEND_ARMED);
         } else if self.resend_at.elapsed(cx.now) > self.timeout(cx.config) {
             let mss = self.full();
-            self.congestion.after_idle(cx.config, mss);
+            self.congestion.after_idle(cx.config, None, mss);
         }
     }
 

@@ -6,6 +6,7 @@ use freeway_base::{Duration, Instant};
 use freeway_wire::Ecn;
 use freeway_wire::tcp::{Flags, Options, Repr, SeqNumber, Timestamps};
 
+use crate::congestion::Algorithm;
 use crate::{Arrival, Config, Context, Events, Flight, Held, Outcome, Outgoing, State, Tcb};
 
 /// Our initial sequence number, and the peer's.
@@ -83,9 +84,16 @@ pub(super) struct One {
     pub(super) has_flights: bool,
 }
 
-/// No options, no quick acknowledgments: the plain protocol.
+/// No options, no quick acknowledgments, half of the window after a loss: the plain protocol.
 pub(super) fn plain() -> Config {
-    Config { mss: 1_000, timestamps: false, window_scale: false, quick_acks: 0, ..Config::default() }
+    Config {
+        mss: 1_000,
+        timestamps: false,
+        window_scale: false,
+        quick_acks: 0,
+        congestion: Algorithm::NewReno,
+        ..Config::default()
+    }
 }
 
 impl One {
