@@ -20,8 +20,12 @@ pub struct StackConfig {
     /// TIME-WAIT records; at the bound the oldest goes. Default 65,536, about 110 bytes each.
     pub max_time_wait: u32,
     /// Pieces of data held for all connections together: received and not yet read, or sent and not yet
-    /// acknowledged. Default as many as there are packet buffers; 32 bytes each, and 44 for the connection.
+    /// acknowledged. Default as many as there are packet buffers; 32 bytes each, and 48 for the connection.
     pub max_items: u32,
+    /// Connections that can have more than one segment in flight with selective acknowledgments, RACK-TLP and the
+    /// congestion controller's whole state; those beyond recover as RFC 6582 says (counted). Default 4,096, about
+    /// 1 KiB each.
+    pub max_flights: u32,
     /// Packet buffers of a frame's size.
     pub pool: PoolConfig,
     /// Buffers of a whole datagram's size, for reassembly.
@@ -83,6 +87,7 @@ impl StackConfig {
             max_syn_received: 16_384,
             max_time_wait: 65_536,
             max_items: pool.buffers,
+            max_flights: 4_096,
             pool,
             large_pool: PoolConfig { buffers: 64, buffer_size: 128 * 1024, ..PoolConfig::default() },
             max_out_of_order: 256,
@@ -109,6 +114,7 @@ impl StackConfig {
             ("max_syn_received", self.max_syn_received),
             ("max_time_wait", self.max_time_wait),
             ("max_items", self.max_items),
+            ("max_flights", self.max_flights),
             ("cores", self.cores),
         ];
         for (what, value) in bounds {
@@ -145,7 +151,8 @@ impl StackConfig {
         let layout = Slab::<syn_table::Entry>::plan(layout, self.max_syn_received);
         let layout = Slab::<time_wait::Entry>::plan(layout, self.max_time_wait);
         let layout = Slab::<item::Item>::plan(layout, self.max_items);
-        Slab::<item::Queues>::plan(layout, self.max_items)
+        let layout = Slab::<item::Queues>::plan(layout, self.max_items);
+        Slab::<freeway_tcp::Flight>::plan(layout, self.max_flights)
     }
 
     /// What one more idle connection costs, in bytes: its record, its share of the flow table, its timer.

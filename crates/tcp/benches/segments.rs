@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use freeway_base::{Duration, Instant};
-use freeway_tcp::{Arrival, Config, Context, Held, Tcb};
+use freeway_tcp::{Arrival, Config, Context, Flight, Held, Tcb};
 use freeway_wire::Ecn;
 use freeway_wire::tcp::{Flags, Options, Repr, SeqNumber, Timestamps};
 
@@ -17,6 +17,7 @@ struct Bench {
     config: Config,
     now: Instant,
     held: Held,
+    flight: Option<Flight>,
 }
 
 impl Bench {
@@ -26,8 +27,8 @@ impl Bench {
         let cx = Context { now, config: &config };
         let mut tcb = Tcb::connect(&cx, ISS, 0);
         let held = Held::default();
-        while tcb.poll_transmit(&cx, &held).is_some() {}
-        let mut bench = Self { tcb, config, now, held };
+        while tcb.poll_transmit(&cx, &held, None).is_some() {}
+        let mut bench = Self { tcb, config, now, held, flight: None };
         let mut syn_ack = bench.repr(IRS, ISS + 1);
         syn_ack.flags = Flags::SYN | Flags::ACK;
         syn_ack.options = Options { mss: Some(1460), window_scale: Some(7), ..syn_ack.options };
@@ -53,7 +54,15 @@ impl Bench {
     #[inline]
     fn take(&mut self, repr: &Repr, payload_len: u32) {
         let cx = Context { now: self.now, config: &self.config };
-        let outcome = self.tcb.on_segment(&cx, &Arrival { repr, payload_len, ecn: Ecn::NotEct }, &self.held);
+        let outcome = self.tcb.on_segment(
+            &cx,
+            &Arrival { repr, payload_len, ecn: Ecn::NotEct },
+            &self.held,
+            self.flight.as_mut(),
+        );
+        if !self.tcb.needs_flight() {
+            self.flight = None;
+        }
         self.held.queued -= outcome.acked;
         black_box(outcome);
     }
@@ -61,7 +70,13 @@ impl Bench {
     #[inline]
     fn poll(&mut self) -> bool {
         let cx = Context { now: self.now, config: &self.config };
-        self.tcb.wants_transmit(&self.held) && black_box(self.tcb.poll_transmit(&cx, &self.held)).is_some()
+        if !self.tcb.wants_transmit(&self.held) {
+            return false;
+        }
+        if self.flight.is_none() && self.tcb.wants_flight(&self.held) {
+            self.flight = Some(Flight::begin(&cx, &self.tcb));
+        }
+        black_box(self.tcb.poll_transmit(&cx, &self.held, self.flight.as_mut())).is_some()
     }
 }
 

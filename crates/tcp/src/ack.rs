@@ -5,9 +5,9 @@ use freeway_wire::tcp::{Flags, SeqNumber};
 use crate::arrival::Step;
 use crate::clock::{Tick, micros};
 use crate::config::Context;
-use crate::congestion::Congestion;
+use crate::congestion::{Ack, Congestion};
 use crate::outcome::{DropReason, Events, Held, Outcome, Reply};
-use crate::recovery::{Duplicate, Progress, Recovery};
+use crate::recovery::{Duplicate, Flight, Progress, Recovery};
 use crate::segment::{Arrival, Outgoing};
 use crate::state::State;
 use crate::tcb::{Marks, Tcb};
@@ -19,6 +19,7 @@ impl Tcb {
         cx: &Context<'_>,
         arrival: &Arrival<'_>,
         held: &Held,
+        flight: Option<&mut Flight>,
         outcome: &mut Outcome,
     ) -> Step {
         // If the ACK bit is off, drop the segment.
@@ -33,9 +34,9 @@ impl Tcb {
         let old_window = self.snd_wnd;
         let is_current = self.snd_wl1.is_at_or_before(arrival.repr.seq);
         if self.snd_una.is_before(arrival.repr.ack) {
-            self.on_progress(cx, arrival, outcome);
+            self.on_progress(cx, arrival, flight, outcome);
         } else if self.is_duplicate(arrival) {
-            self.on_duplicate(cx);
+            self.on_duplicate(cx, flight);
         }
         // An ACK older than SND.UNA brings an older window, too.
         if is_current && arrival.repr.ack == self.snd_una {
@@ -105,14 +106,15 @@ impl Tcb {
             && self.snd_wnd > 0
     }
 
-    fn on_duplicate(&mut self, cx: &Context<'_>) {
+    fn on_duplicate(&mut self, cx: &Context<'_>, flight: Option<&mut Flight>) {
         let mss = self.full();
         match self.recovery.on_duplicate(self.snd_nxt) {
             Duplicate::Counted | Duplicate::Ignored => {}
             Duplicate::Loss => {
                 // RFC 5681, section 3.2, steps 2 and 3. What limited transmit sent beyond the window is not counted.
-                let flight = self.in_flight().min(self.congestion.cwnd);
-                self.congestion.on_loss(cx.config.congestion, mss, flight);
+                let out = self.in_flight().min(self.congestion.cwnd);
+                let epoch = flight.map(|flight| &mut flight.epoch);
+                self.congestion.on_loss(cx.config, epoch, mss, out);
                 self.congestion.cwnd = self.congestion.ssthresh + 3 * mss;
                 self.marks.insert(Marks::RESEND_NOW);
             }
@@ -124,7 +126,13 @@ impl Tcb {
 
     /// SND.UNA moves forward.
     #[inline]
-    pub(crate) fn on_progress(&mut self, cx: &Context<'_>, arrival: &Arrival<'_>, outcome: &mut Outcome) {
+    pub(crate) fn on_progress(
+        &mut self,
+        cx: &Context<'_>,
+        arrival: &Arrival<'_>,
+        flight: Option<&mut Flight>,
+        outcome: &mut Outcome,
+    ) {
         let acked = arrival.repr.ack.distance_from(self.snd_una);
         self.snd_una = arrival.repr.ack;
         let bytes = acked - u32::from(self.fin_is_acked());
@@ -132,30 +140,59 @@ impl Tcb {
         if bytes > 0 {
             outcome.events |= Events::WRITABLE;
         }
+        let mut flight = flight;
+        let rtt_us = flight.as_deref_mut().and_then(|flight| self.measure_by_flight(cx, flight));
         if self.marks.contains(Marks::UNEVEN) {
-            self.on_uneven_progress(cx, arrival, bytes);
+            let ack = self.as_ack(cx, bytes, rtt_us);
+            self.on_uneven_progress(cx, arrival, flight, &ack);
             return;
         }
         if self.marks.contains(Marks::TIMING) {
             self.measure(cx, arrival);
         }
-        if self.marks.contains(Marks::CWND_LIMITED) {
-            self.congestion.on_ack(cx.config.congestion, self.full(), bytes);
+        if self.marks.contains(Marks::CWND_LIMITED) || flight.is_some() {
+            let ack = self.as_ack(cx, bytes, rtt_us);
+            let epoch = flight.map(|flight| &mut flight.epoch);
+            self.congestion.on_ack(cx.config, epoch, self.full(), &ack);
         }
         self.restart_resend_timer(cx);
     }
 
+    /// Progress as congestion control wants to know it.
+    #[inline]
+    fn as_ack(&self, cx: &Context<'_>, bytes: u32, rtt_us: Option<u32>) -> Ack {
+        Ack {
+            now_us: micros(cx.now),
+            bytes,
+            una: self.snd_una,
+            nxt: self.snd_nxt,
+            rtt_us,
+            srtt_us: self.rtt.smoothed().as_micros() as u32,
+            marked: false,
+            limited: self.marks.contains(Marks::CWND_LIMITED),
+            after_timeout: false,
+        }
+    }
+
     /// Progress while losses are about.
     #[cold]
-    fn on_uneven_progress(&mut self, cx: &Context<'_>, arrival: &Arrival<'_>, bytes: u32) {
-        let mss = self.full();
+    fn on_uneven_progress(
+        &mut self,
+        cx: &Context<'_>,
+        arrival: &Arrival<'_>,
+        flight: Option<&mut Flight>,
+        ack: &Ack,
+    ) {
+        let (mss, bytes) = (self.full(), ack.bytes);
         self.measure(cx, arrival);
         self.retries = 0;
         // Whatever was to be sent again at the old SND.UNA has arrived.
         self.marks.remove(Marks::RESEND_NOW);
         match self.recovery.on_progress(self.snd_una) {
             Progress::Growth => {
-                self.congestion.on_ack(cx.config.congestion, mss, bytes);
+                let after_timeout = self.recovery.resend_from().is_some();
+                let ack = Ack { limited: ack.limited || after_timeout, after_timeout, ..*ack };
+                self.congestion.on_ack(cx.config, flight.map(|flight| &mut flight.epoch), mss, &ack);
                 self.restart_resend_timer(cx);
             }
             Progress::Recovered => {
@@ -177,6 +214,20 @@ impl Tcb {
         }
         let is_uneven = self.recovery.is_active() || self.backoff > 0;
         self.marks.set(Marks::UNEVEN, is_uneven);
+    }
+
+    /// A round trip by when the flight's newest segment was sent: one for each acknowledgment.
+    #[inline]
+    fn measure_by_flight(&mut self, cx: &Context<'_>, flight: &mut Flight) -> Option<u32> {
+        let delivery = flight.on_acknowledged(self.snd_una, micros(cx.now));
+        if let Some(rtt_us) = delivery.rtt_us {
+            self.rtt.sample(rtt_us);
+            self.backoff = 0;
+            if self.snd_una.is_at_or_after(self.timed_seq) {
+                self.marks.remove(Marks::TIMING);
+            }
+        }
+        delivery.rtt_us
     }
 
     /// A round trip, by the segment that is timed, or, where retransmissions spoil that (Karn, MUST-18), by the

@@ -10,6 +10,7 @@ use freeway_wire::tcp::{Flags, SeqNumber};
 use crate::clock::Tick;
 use crate::config::Context;
 use crate::outcome::{Accept, DropReason, Held, Outcome, Reply};
+use crate::recovery::Flight;
 use crate::reset::reset_for;
 use crate::segment::Arrival;
 use crate::state::State;
@@ -40,12 +41,18 @@ impl Tcb {
     /// Payload that the outcome accepts in order counts as received: the caller has made sure that it can keep
     /// it. Never panics, whatever the segment says.
     #[inline]
-    pub fn on_segment(&mut self, cx: &Context<'_>, arrival: &Arrival<'_>, held: &Held) -> Outcome {
+    pub fn on_segment(
+        &mut self,
+        cx: &Context<'_>,
+        arrival: &Arrival<'_>,
+        held: &Held,
+        flight: Option<&mut Flight>,
+    ) -> Outcome {
         let mut outcome = Outcome::default();
         if self.is_predicted(arrival, held) {
-            self.take_predicted(cx, arrival, held, &mut outcome);
+            self.take_predicted(cx, arrival, held, flight, &mut outcome);
         } else {
-            self.take_any(cx, arrival, held, &mut outcome);
+            self.take_any(cx, arrival, held, flight, &mut outcome);
         }
         outcome
     }
@@ -66,6 +73,7 @@ impl Tcb {
             && !held.out_of_order
             && self.snd_wnd != 0
             && repr.window != 0
+            && repr.options.sack.is_empty()
             && self.timestamp_is_newer(arrival)
     }
 
@@ -87,13 +95,14 @@ impl Tcb {
         cx: &Context<'_>,
         arrival: &Arrival<'_>,
         held: &Held,
+        flight: Option<&mut Flight>,
         outcome: &mut Outcome,
     ) {
         self.last_heard = Tick::at(cx.now);
         self.remember_timestamp(arrival);
         self.set_window(arrival);
         if self.snd_una != arrival.repr.ack {
-            self.on_progress(cx, arrival, outcome);
+            self.on_progress(cx, arrival, flight, outcome);
         }
         if arrival.payload_len > 0 {
             let seq = self.rcv_nxt;
@@ -105,12 +114,19 @@ impl Tcb {
 
     #[cold]
     #[inline(never)]
-    fn take_any(&mut self, cx: &Context<'_>, arrival: &Arrival<'_>, held: &Held, outcome: &mut Outcome) {
+    fn take_any(
+        &mut self,
+        cx: &Context<'_>,
+        arrival: &Arrival<'_>,
+        held: &Held,
+        flight: Option<&mut Flight>,
+        outcome: &mut Outcome,
+    ) {
         let _ = match self.state {
             State::Closed => self.in_closed(arrival, outcome),
             State::SynSent => self.in_syn_sent(cx, arrival, held, outcome),
             State::TimeWait => self.in_time_wait(arrival, outcome),
-            _ => self.in_order_of_the_rfc(cx, arrival, held, outcome),
+            _ => self.in_order_of_the_rfc(cx, arrival, held, flight, outcome),
         };
     }
 
@@ -120,6 +136,7 @@ impl Tcb {
         cx: &Context<'_>,
         arrival: &Arrival<'_>,
         held: &Held,
+        flight: Option<&mut Flight>,
         outcome: &mut Outcome,
     ) -> Step {
         // RFC 7323, section 5.3, R1 comes before everything else.
@@ -133,7 +150,7 @@ impl Tcb {
         self.check_syn(cx, arrival, held, outcome)?;
         // Fifth, check the ACK field.
         self.last_heard = Tick::at(cx.now);
-        self.check_ack(cx, arrival, held, outcome)?;
+        self.check_ack(cx, arrival, held, flight, outcome)?;
         self.remember_timestamp(arrival);
         // Sixth, check the URG bit: urgent data is delivered in line.
         // Seventh, process the segment text.

@@ -34,8 +34,14 @@ pub struct Config {
     pub timestamps: bool,
     /// Offers selective acknowledgments (RFC 2018). Default off: the send side does not use them yet.
     pub sack: bool,
-    /// Congestion control. Default NewReno.
+    /// Congestion control. Default CUBIC (RFC 9438).
     pub congestion: Algorithm,
+    /// Leaves the first slow start when round trips grow, before segments are lost (HyStart++, RFC 9406). Default on;
+    /// used by CUBIC and NewReno. Without it a long, deep path loses up to half a window once.
+    pub hystart: bool,
+    /// Spreads segments over the round trip instead of sending them as acknowledgments come. Default off: it costs a
+    /// timer for each quantum, a millisecond's worth, and pays on long paths with shallow queues.
+    pub pacing: bool,
     /// Full segments that may be in flight before the first acknowledgment (RFC 6928). Default 10.
     pub initial_window: u8,
     /// The retransmission time-out before the first measurement (RFC 6298, 2.1). Default 1 s.
@@ -95,7 +101,9 @@ impl Default for Config {
             window_scale: true,
             timestamps: true,
             sack: false,
-            congestion: Algorithm::NewReno,
+            congestion: Algorithm::Cubic,
+            hystart: true,
+            pacing: false,
             initial_window: 10,
             rto_initial: Duration::from_secs(1),
             rto_min: Duration::from_millis(200),

@@ -36,8 +36,9 @@
 //! # Reading list
 //!
 //! RFC 9293 (TCP), 7323 (window scale, timestamps, PAWS), 6298 (retransmission timer), 5681 (congestion
-//! control), 6582 (NewReno), 3042 (limited transmit), 6928 (initial window of ten), 5961 (blind attacks), 6528
-//! (initial sequence numbers), 1337 and 6191 (TIME-WAIT), 5927 (ICMP), 2018 (SACK-permitted).
+//! control), 9438 (CUBIC), 9406 (HyStart++), 8257 (DCTCP), 3465 (byte counting), 6582 (NewReno), 3042 (limited
+//! transmit), 6928 (initial window of ten), 3168 and 8311 (ECN), 5961 (blind attacks), 6528 (initial sequence
+//! numbers), 1337 and 6191 (TIME-WAIT), 5927 (ICMP), 2018 (SACK-permitted).
 //!
 //! # Where it differs from the letter
 //!
@@ -88,6 +89,7 @@ pub use icmp::IcmpError;
 pub use info::Info;
 pub use isn::{isn, timestamp_offset};
 pub use outcome::{Accept, DropReason, Events, Held, Outcome, Reply};
+pub use recovery::Flight;
 pub use reset::reset_for;
 pub use segment::{Arrival, Outgoing};
 pub use state::State;

@@ -5,6 +5,7 @@ use freeway_base::{Duration, Instant};
 use crate::clock::Tick;
 use crate::config::Context;
 use crate::outcome::{Events, Held};
+use crate::recovery::Flight;
 use crate::state::State;
 use crate::tcb::{Marks, Tcb};
 
@@ -22,7 +23,7 @@ impl Tcb {
 
     /// The time has come (or passed) that `next_deadline` named: what is due becomes something that
     /// [`poll_transmit`](Self::poll_transmit) sends, or the end of the connection.
-    pub fn on_deadline(&mut self, cx: &Context<'_>, held: &Held) -> Events {
+    pub fn on_deadline(&mut self, cx: &Context<'_>, held: &Held, flight: Option<&mut Flight>) -> Events {
         let is_due = |tcb: &Self, mark, at: Tick| tcb.marks.contains(mark) && at.is_reached(cx.now);
         let mut events = Events::empty();
         if is_due(self, Marks::ACK_ARMED, self.ack_at) {
@@ -31,7 +32,7 @@ impl Tcb {
         }
         if is_due(self, Marks::RESEND_ARMED, self.resend_at) {
             self.marks.remove(Marks::RESEND_ARMED);
-            events |= self.on_resend_timer(cx);
+            events |= self.on_resend_timer(cx, flight);
         }
         if is_due(self, Marks::SLOW_ARMED, self.slow_at) {
             self.marks.remove(Marks::SLOW_ARMED);
@@ -52,11 +53,11 @@ impl Tcb {
         self.resend_at = Tick::after(cx.now, wait);
     }
 
-    fn on_resend_timer(&mut self, cx: &Context<'_>) -> Events {
+    fn on_resend_timer(&mut self, cx: &Context<'_>, flight: Option<&mut Flight>) -> Events {
         match self.state {
             State::SynSent | State::SynReceived => self.on_syn_timeout(cx),
             _ if self.marks.contains(Marks::PERSIST) => self.on_persist_timeout(cx),
-            _ if self.in_flight() > 0 => self.on_timeout(cx),
+            _ if self.in_flight() > 0 => self.on_timeout(cx, flight),
             _ => Events::empty(),
         }
     }
@@ -84,7 +85,7 @@ impl Tcb {
     }
 
     /// RFC 6298, 5.4 to 5.6, and RFC 5681, section 3.1.
-    fn on_timeout(&mut self, cx: &Context<'_>) -> Events {
+    fn on_timeout(&mut self, cx: &Context<'_>, flight: Option<&mut Flight>) -> Events {
         if self.retries == 0 && self.snd_wnd > 0 {
             let waited = self.timeout(cx.config);
             self.stalled_since = Tick::at(cx.now - waited);
@@ -97,9 +98,10 @@ impl Tcb {
             // The peer closed its window over what is in flight: a probe, not a loss (SHLD-16, SHLD-17).
             self.marks.insert(Marks::RESEND_NOW);
         } else {
-            let flight = self.recovery.flight(self.snd_una, self.snd_nxt);
+            let out = self.recovery.flight(self.snd_una, self.snd_nxt);
             let (mss, first) = (self.full(), self.retries == 0);
-            self.congestion.on_timeout(cx.config.congestion, mss, flight, first);
+            let epoch = flight.map(|flight| &mut flight.epoch);
+            self.congestion.on_timeout(cx.config, epoch, mss, out, first);
             self.recovery.resend_all(self.snd_una, self.snd_nxt);
             self.marks.remove(Marks::RESEND_NOW);
         }

@@ -9,6 +9,7 @@ use crate::clock::{Tick, micros};
 use crate::config::Context;
 use crate::negotiate::{self, Agreed};
 use crate::outcome::Held;
+use crate::recovery::Flight;
 use crate::segment::Outgoing;
 use crate::sendable::Share;
 use crate::state::State;
@@ -19,16 +20,21 @@ impl Tcb {
     /// [`next_deadline`](Self::next_deadline) afterwards.
     ///
     /// What it returns counts as sent. A caller that cannot send it after all loses it as the network might.
-    pub fn poll_transmit(&mut self, cx: &Context<'_>, held: &Held) -> Option<Outgoing> {
+    pub fn poll_transmit(
+        &mut self,
+        cx: &Context<'_>,
+        held: &Held,
+        flight: Option<&mut Flight>,
+    ) -> Option<Outgoing> {
         if self.marks.contains(Marks::SYN_NOW) {
             return Some(self.emit_syn(cx, held));
         }
         if self.state.transmits() {
             if let Some(share) = self.share_to_resend(held) {
-                return Some(self.emit_again(cx, held, &share));
+                return Some(self.emit_again(cx, held, flight, &share));
             }
             if let Some(share) = self.new_share(held, cx.config.nagle) {
-                return Some(self.emit_new(cx, held, &share));
+                return Some(self.emit_new(cx, held, flight, &share));
             }
             if self.needs_persist(held) {
                 self.arm_persist(cx);
@@ -76,19 +82,28 @@ impl Tcb {
     }
 
     /// Data (or a FIN) for the first time.
-    fn emit_new(&mut self, cx: &Context<'_>, held: &Held, share: &Share) -> Outgoing {
+    fn emit_new(
+        &mut self,
+        cx: &Context<'_>,
+        held: &Held,
+        flight: Option<&mut Flight>,
+        share: &Share,
+    ) -> Outgoing {
         if self.snd_una == self.snd_nxt {
             self.begin_flight(cx);
         }
-        let flight = share.end().distance_from(self.snd_una);
+        let out = share.end().distance_from(self.snd_una);
         self.snd_nxt = share.end();
+        if let Some(flight) = flight {
+            flight.on_sent(self.snd_nxt, micros(cx.now));
+        }
         self.marks.set(Marks::FIN_SENT, share.fin);
         self.marks.remove(Marks::FORCE);
         self.time(cx, share.end(), false);
         // RFC 5681 lets the window grow only while it is what limits the sender (RFC 7661 says how much harm the
         // opposite does): in slow start half a window suffices, because it doubles.
         let slow_start = self.congestion.in_slow_start();
-        let filled = if slow_start { flight.saturating_mul(2) } else { flight.saturating_add(self.full()) };
+        let filled = if slow_start { out.saturating_mul(2) } else { out.saturating_add(self.full()) };
         self.marks.set(Marks::CWND_LIMITED, filled >= self.congestion.cwnd);
         if !self.marks.contains(Marks::RESEND_ARMED) {
             // RFC 6298, 5.1.
@@ -105,15 +120,24 @@ impl Tcb {
             self.marks.remove(Marks::PERSIST | Marks::RESEND_ARMED);
         } else if self.resend_at.elapsed(cx.now) > self.timeout(cx.config) {
             let mss = self.full();
-            self.congestion.after_idle(cx.config, mss);
+            self.congestion.after_idle(cx.config, None, mss);
         }
     }
 
     /// Data (or a FIN) once more.
-    fn emit_again(&mut self, cx: &Context<'_>, held: &Held, share: &Share) -> Outgoing {
+    fn emit_again(
+        &mut self,
+        cx: &Context<'_>,
+        held: &Held,
+        flight: Option<&mut Flight>,
+        share: &Share,
+    ) -> Outgoing {
         let is_head = share.seq == self.snd_una;
         self.marks.remove(Marks::RESEND_NOW);
         self.recovery.on_resent(share.end());
+        if let Some(flight) = flight {
+            flight.on_resent(share.seq, share.end(), micros(cx.now));
+        }
         self.time(cx, share.end(), true);
         if is_head {
             self.timed_at = micros(cx.now);

@@ -78,7 +78,12 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else {
                 return;
             };
-            let events = connection.tcb.on_deadline(&Context { now, config: &profile.tcp }, &held);
+            let flight = self.store.flight_of(connection.socket.queues);
+            let events = connection.tcb.on_deadline(
+                &Context { now, config: &profile.tcp },
+                &held,
+                self.store.flights.get_mut(flight),
+            );
             self.apply(now, net, index, events);
             self.mark_dirty(index);
         }

@@ -11,12 +11,12 @@ use freeway_tcp::{Arrival, Context, Events, IcmpError, Outcome, Reply};
 use freeway_wire::tcp::{Flags as TcpFlags, Repr, Segment};
 use freeway_wire::{Protocol, checksum};
 
-use super::TcpHost;
 use super::key::FlowKey;
 use super::list::Which;
 use super::receive_queue::Inserted;
 use super::record::{Flags, Socket};
 use super::slot::Slot;
+use super::{NONE, TcpHost};
 use crate::net::{IcmpKind, IcmpNotice, Inbound, Net};
 
 /// A segment between the passes.
@@ -131,11 +131,16 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         };
         let cx = Context { now, config };
         let Some(connection) = self.connections.get_mut(index) else { return };
-        let outcome = connection.tcb.on_segment(&cx, &arriving.arrival(), &held);
+        let flight = self.store.flight_of(connection.socket.queues);
+        let outcome =
+            connection.tcb.on_segment(&cx, &arriving.arrival(), &held, self.store.flights.get_mut(flight));
         let Outcome { accept, acked, reply, events, dropped } = outcome;
 
         if dropped.is_some() {
             self.counters.dropped_unacceptable += 1;
+        }
+        if flight != NONE && !connection.tcb.needs_flight() {
+            self.store.end_flight(&mut connection.socket.queues);
         }
         if acked > 0 {
             net.confirm(now, connection.socket.hop);

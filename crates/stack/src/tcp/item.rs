@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 
 use freeway_collections::{BuildError, Slab};
 use freeway_mem::{Arena, PacketPool, Parked, SharedPacket};
-use freeway_tcp::Held;
+use freeway_tcp::{Context, Flight, Held, Tcb};
 
 use super::{ListId, NONE};
 use crate::config::StackConfig;
@@ -91,6 +91,8 @@ pub(crate) struct Queues {
     pub(crate) tx_sent: u32,
     /// Bytes from `tx_base` to the end.
     pub(crate) tx_bytes: u32,
+    /// What TCP keeps while several segments are in flight, or [`NONE`].
+    pub(crate) flight: u32,
 }
 
 impl Queues {
@@ -106,10 +108,11 @@ impl Queues {
         tx_base: 0,
         tx_sent: 0,
         tx_bytes: 0,
+        flight: NONE,
     };
 
     pub(crate) const fn is_empty(&self) -> bool {
-        self.rx_head == NONE && self.tx_head == NONE
+        self.rx_head == NONE && self.tx_head == NONE && self.flight == NONE
     }
 }
 
@@ -151,6 +154,7 @@ impl Lent {
 pub(crate) struct Store {
     pub(crate) items: Slab<Item>,
     pub(crate) queues: Slab<Queues>,
+    pub(crate) flights: Slab<Flight>,
     pub(crate) pool: PacketPool,
     large: PacketPool,
     lent: Vec<Place>,
@@ -187,6 +191,7 @@ impl Store {
         Ok(Self {
             items: Slab::new(arena, "items", config.max_items, |_| Item::VACANT)?,
             queues: Slab::new(arena, "queues", config.max_items, |_| Queues::EMPTY)?,
+            flights: Slab::new(arena, "flights", config.max_flights, |_| Flight::vacant())?,
             pool,
             large,
             lent: Vec::new(),
@@ -244,6 +249,38 @@ impl Store {
         self.queues.get_mut(*list)
     }
 
+    /// Where the connection's flight lies, or [`NONE`].
+    #[inline]
+    pub(crate) fn flight_of(&self, list: ListId) -> u32 {
+        self.queues.get(list).map_or(NONE, |queues| queues.flight)
+    }
+
+    /// Gives the connection a flight if its TCP wants one and has none; false when there is none left. Returns where
+    /// the flight lies.
+    #[inline]
+    pub(crate) fn want_flight(
+        &mut self,
+        list: ListId,
+        cx: &Context<'_>,
+        tcb: &Tcb,
+        held: &Held,
+    ) -> Result<u32, ()> {
+        let Some(queues) = self.queues.get_mut(list) else { return Ok(NONE) };
+        if queues.flight == NONE && tcb.wants_flight(held) {
+            queues.flight = self.flights.insert(Flight::begin(cx, tcb)).map_err(|_| ())?;
+        }
+        Ok(queues.flight)
+    }
+
+    /// Takes the connection's flight back.
+    pub(crate) fn end_flight(&mut self, list: &mut ListId) {
+        if let Some(queues) = self.queues.get_mut(*list) {
+            let flight = core::mem::replace(&mut queues.flight, NONE);
+            self.flights.remove(flight);
+            self.close_if_empty(list);
+        }
+    }
+
     /// Gives the queues' record back when nothing is held any more.
     #[inline]
     pub(crate) fn close_if_empty(&mut self, list: &mut ListId) {
@@ -255,8 +292,9 @@ impl Store {
 
     /// Lets go of all that a connection holds.
     pub(crate) fn clear(&mut self, list: &mut ListId) {
-        if let Some(&Queues { rx_head, tx_head, .. }) = self.queues.get(*list) {
+        if let Some(&Queues { rx_head, tx_head, flight, .. }) = self.queues.get(*list) {
             self.queues.remove(*list);
+            self.flights.remove(flight);
             for mut index in [rx_head, tx_head] {
                 while index != NONE {
                     index = self.free_item(index);
@@ -403,4 +441,4 @@ impl Store {
 }
 
 const _: () = assert!(size_of::<Item>() <= 32);
-const _: () = assert!(size_of::<Queues>() <= 44);
+const _: () = assert!(size_of::<Queues>() <= 48);

@@ -98,7 +98,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let key = connection.socket.key;
         let keep_unread =
             reason == CloseReason::Finished && !connection.socket.flags.contains(Flags::READ_CLOSED);
-        if !keep_unread {
+        if keep_unread {
+            self.store.end_flight(&mut connection.socket.queues);
+        } else {
             self.store.clear(&mut connection.socket.queues);
         }
         match reason {

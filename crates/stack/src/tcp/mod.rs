@@ -124,6 +124,8 @@ counters! {
         starved_writes,
         /// Segments not sent because no buffer was free; the retransmission timer will.
         no_buffer,
+        /// Segments sent behind others without a flight, because all were in use: losses are repaired more slowly.
+        no_flight,
     }
 }
 

@@ -66,7 +66,12 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             };
             let cx = Context { now, config };
             let Some(connection) = self.connections.get_mut(index) else { break };
-            let Some(outgoing) = connection.tcb.poll_transmit(&cx, &held) else { return (sent, false) };
+            let flight = self.store.want_flight(connection.socket.queues, &cx, &connection.tcb, &held);
+            self.counters.no_flight += u64::from(flight.is_err());
+            let flight = self.store.flights.get_mut(flight.unwrap_or(super::NONE));
+            let Some(outgoing) = connection.tcb.poll_transmit(&cx, &held, flight) else {
+                return (sent, false);
+            };
             self.send_segment(now, net, index, &outgoing);
         }
         (QUOTA, true)

@@ -12,13 +12,13 @@ fn closed_connect_sends_a_syn_with_all_offers() {
     let now = Instant::from_secs(9);
     let cx = Context { now, config: &config };
     let mut tcb = Tcb::connect(&cx, ISS, 17);
-    let syn = tcb.poll_transmit(&cx, &crate::Held::default()).unwrap();
+    let syn = tcb.poll_transmit(&cx, &crate::Held::default(), None).unwrap();
     assert_eq!((syn.flags, syn.seq, syn.len), (Flags::SYN, ISS, 0));
     assert_eq!((syn.options.mss, syn.options.window_scale), (Some(1460), Some(3)));
     assert!(syn.options.sack_permitted);
     assert_eq!(syn.options.timestamps.unwrap().value, 9_017);
     assert_eq!(syn.window, 65_535);
-    assert_eq!(tcb.poll_transmit(&cx, &crate::Held::default()), None);
+    assert_eq!(tcb.poll_transmit(&cx, &crate::Held::default(), None), None);
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn syn_received_data_with_the_last_ack_goes_to_the_connection() {
     let (mut record, cx) = half_open(&config, syn());
     let segment = data(1, 100, 1);
     let SynVerdict::Establish(mut tcb) = record.on_segment(&cx, &segment.arrival()) else { panic!("no") };
-    let outcome = tcb.on_segment(&cx, &segment.arrival(), &crate::Held::default());
+    let outcome = tcb.on_segment(&cx, &segment.arrival(), &crate::Held::default(), None);
     assert_eq!(outcome.accept.unwrap().len, 100);
     assert_eq!(tcb.rcv_nxt(), IRS + 101);
 }

@@ -6,7 +6,8 @@ use freeway_base::{Duration, Instant};
 use freeway_wire::Ecn;
 use freeway_wire::tcp::{Flags, Options, Repr, SeqNumber, Timestamps};
 
-use crate::{Arrival, Config, Context, Events, Held, Outcome, Outgoing, State, Tcb};
+use crate::congestion::Algorithm;
+use crate::{Arrival, Config, Context, Events, Flight, Held, Outcome, Outgoing, State, Tcb};
 
 /// Our initial sequence number, and the peer's.
 pub(super) const ISS: SeqNumber = SeqNumber(1_000);
@@ -77,11 +78,22 @@ pub(super) struct One {
     pub(super) now: Instant,
     pub(super) held: Held,
     pub(super) events: Events,
+    /// The side record, while it is wanted.
+    pub(super) flight: Option<Flight>,
+    /// Whether there is one to be had.
+    pub(super) has_flights: bool,
 }
 
-/// No options, no quick acknowledgments: the plain protocol.
+/// No options, no quick acknowledgments, half of the window after a loss: the plain protocol.
 pub(super) fn plain() -> Config {
-    Config { mss: 1_000, timestamps: false, window_scale: false, quick_acks: 0, ..Config::default() }
+    Config {
+        mss: 1_000,
+        timestamps: false,
+        window_scale: false,
+        quick_acks: 0,
+        congestion: Algorithm::NewReno,
+        ..Config::default()
+    }
 }
 
 impl One {
@@ -89,7 +101,15 @@ impl One {
     pub(super) fn syn_sent(config: Config) -> Self {
         let now = Instant::from_secs(100);
         let tcb = Tcb::connect(&Context { now, config: &config }, ISS, 0);
-        let mut one = Self { tcb, config, now, held: Held::default(), events: Events::empty() };
+        let mut one = Self {
+            tcb,
+            config,
+            now,
+            held: Held::default(),
+            events: Events::empty(),
+            flight: None,
+            has_flights: true,
+        };
         assert_eq!(one.sent().len(), 1, "the SYN");
         one
     }
@@ -111,7 +131,8 @@ impl One {
     /// A segment arrives; the caller does its part.
     pub(super) fn take(&mut self, segment: Made) -> Outcome {
         let cx = Context { now: self.now, config: &self.config };
-        let outcome = self.tcb.on_segment(&cx, &segment.arrival(), &self.held);
+        let outcome = self.tcb.on_segment(&cx, &segment.arrival(), &self.held, self.flight.as_mut());
+        self.let_go_of_flight();
         self.held.queued -= outcome.acked;
         if let Some(accept) = outcome.accept {
             self.held.unread += accept.len;
@@ -124,14 +145,22 @@ impl One {
     /// Everything that is to be sent now.
     pub(super) fn sent(&mut self) -> Vec<Outgoing> {
         let mut sent = Vec::new();
-        while self.tcb.wants_transmit(&self.held)
-            && let Some(outgoing) =
-                self.tcb.poll_transmit(&Context { now: self.now, config: &self.config }, &self.held)
-        {
+        let cx = Context { now: self.now, config: &self.config };
+        while self.tcb.wants_transmit(&self.held) {
+            if self.has_flights && self.flight.is_none() && self.tcb.wants_flight(&self.held) {
+                self.flight = Some(Flight::begin(&cx, &self.tcb));
+            }
+            let Some(outgoing) = self.tcb.poll_transmit(&cx, &self.held, self.flight.as_mut()) else { break };
             assert!(sent.len() < 1_000, "it never stops");
             sent.push(outgoing);
         }
         sent
+    }
+
+    fn let_go_of_flight(&mut self) {
+        if !self.tcb.needs_flight() {
+            self.flight = None;
+        }
     }
 
     /// Exactly one segment is to be sent now.
@@ -164,7 +193,12 @@ impl One {
         let mut events = Events::empty();
         while let Some(deadline) = self.tcb.next_deadline(self.now).filter(|&deadline| deadline <= end) {
             self.now = self.now.max(deadline);
-            events |= self.tcb.on_deadline(&Context { now: self.now, config: &self.config }, &self.held);
+            events |= self.tcb.on_deadline(
+                &Context { now: self.now, config: &self.config },
+                &self.held,
+                self.flight.as_mut(),
+            );
+            self.let_go_of_flight();
             if self.tcb.wants_transmit(&self.held) {
                 break;
             }

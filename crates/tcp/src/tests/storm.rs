@@ -5,7 +5,9 @@ use freeway_wire::Ecn;
 use freeway_wire::tcp::{Flags, Options, Repr, SeqNumber, Timestamps};
 use proptest::prelude::*;
 
-use crate::{Arrival, Config, Context, Held, IcmpError, State, SynReceived, SynVerdict, Tcb, TimeWait};
+use crate::{
+    Arrival, Config, Context, Flight, Held, IcmpError, State, SynReceived, SynVerdict, Tcb, TimeWait,
+};
 
 /// A segment near the window, mostly, so that it gets somewhere.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +72,7 @@ fn fire(
     config: &Config,
     now: &mut Instant,
     held: &mut Held,
+    flight: &mut Option<Flight>,
     shot: &Shot,
 ) -> Result<(), TestCaseError> {
     let cx = Context { now: *now, config };
@@ -77,8 +80,15 @@ fn fire(
     let was_open = !matches!(tcb.state(), State::SynSent | State::Closed);
     let (before, edge) = (tcb.rcv_nxt(), tcb.rcv_nxt() + tcb.receive_window());
     let una = tcb.snd_una();
-    let outcome =
-        tcb.on_segment(&cx, &Arrival { repr: &repr, payload_len: shot.len, ecn: Ecn::NotEct }, held);
+    let outcome = tcb.on_segment(
+        &cx,
+        &Arrival { repr: &repr, payload_len: shot.len, ecn: Ecn::NotEct },
+        held,
+        flight.as_mut(),
+    );
+    if !tcb.needs_flight() {
+        *flight = None;
+    }
     if was_open {
         prop_assert!(tcb.rcv_nxt().is_at_or_after(before), "rcv_nxt moved back");
         prop_assert!(tcb.rcv_nxt().is_at_or_before(edge), "rcv_nxt left the window");
@@ -108,10 +118,13 @@ fn fire(
     }
     let cx = Context { now: *now, config };
     if tcb.next_deadline(*now).is_some_and(|deadline| deadline <= *now) {
-        tcb.on_deadline(&cx, held);
+        tcb.on_deadline(&cx, held, flight.as_mut());
     }
     for _ in 0..50 {
-        match tcb.poll_transmit(&cx, held) {
+        if flight.is_none() && tcb.wants_flight(held) {
+            *flight = Some(Flight::begin(&cx, tcb));
+        }
+        match tcb.poll_transmit(&cx, held, flight.as_mut()) {
             Some(outgoing) => prop_assert!(outgoing.len <= u32::from(tcb.mss())),
             None => break,
         }
@@ -143,10 +156,11 @@ proptest! {
     fn an_active_open_survives(config in storm_configs(), iss: u32, shots in proptest::collection::vec(shots(), 1..60)) {
         let mut now = Instant::from_secs(100);
         let mut held = Held::default();
+        let mut flight = None;
         let mut tcb = Tcb::connect(&Context { now, config: &config }, SeqNumber(iss), iss);
-        tcb.poll_transmit(&Context { now, config: &config }, &held);
+        tcb.poll_transmit(&Context { now, config: &config }, &held, None);
         for shot in &shots {
-            fire(&mut tcb, &config, &mut now, &mut held, shot)?;
+            fire(&mut tcb, &config, &mut now, &mut held, &mut flight, shot)?;
         }
     }
 
@@ -154,6 +168,7 @@ proptest! {
     fn a_passive_open_survives(config in storm_configs(), iss: u32, shots in proptest::collection::vec(shots(), 2..60)) {
         let mut now = Instant::from_secs(100);
         let mut held = Held::default();
+        let mut flight = None;
         let cx = Context { now, config: &config };
         let syn = shots[0].repr(SeqNumber(iss ^ 77), SeqNumber(0));
         let mut record =
@@ -170,7 +185,7 @@ proptest! {
                         open = Some(tcb);
                     }
                 }
-                Some(tcb) => fire(tcb, &config, &mut now, &mut held, shot)?,
+                Some(tcb) => fire(tcb, &config, &mut now, &mut held, &mut flight, shot)?,
             }
         }
     }

@@ -47,8 +47,13 @@ fn both_open_at_once() {
     for seed in 0..20 {
         let server = Plan { opens: true, ..SERVER };
         let faults = if seed == 0 { Faults::NONE } else { Faults { loss: 15, ..Faults::NONE } };
-        let config =
-            Config { fin_wait_2: None, user_timeout: Duration::from_secs(1_000), ..Config::default() };
+        // A time-out that has doubled often lasts longer than TIME-WAIT usually does.
+        let config = Config {
+            fin_wait_2: None,
+            time_wait: Duration::from_secs(600),
+            user_timeout: Duration::from_secs(1_000),
+            ..Config::default()
+        };
         converse(config, [CLIENT, server], faults, seed);
     }
 }

@@ -11,7 +11,7 @@ use freeway_wire::Ecn;
 use freeway_wire::tcp::{Flags, Repr, SeqNumber};
 
 use crate::{
-    Accept, Arrival, Config, Context, Events, Held, Outgoing, Reply, State, SynReceived, SynTimeout,
+    Accept, Arrival, Config, Context, Events, Flight, Held, Outgoing, Reply, State, SynReceived, SynTimeout,
     SynVerdict, Tcb, TimeWait, TimeWaitVerdict,
 };
 
@@ -64,6 +64,9 @@ pub(super) struct End {
     irs: Option<SeqNumber>,
     waiting: Vec<(SeqNumber, u32, bool)>,
     pub(super) retransmitted: u32,
+    flight: Option<Flight>,
+    /// Whether there are flights to be had.
+    pub(super) has_flights: bool,
 }
 
 impl End {
@@ -80,6 +83,8 @@ impl End {
             irs: None,
             waiting: Vec::new(),
             retransmitted: 0,
+            flight: None,
+            has_flights: true,
         }
     }
 
@@ -120,7 +125,7 @@ impl End {
         let cx = Context { now, config: &config };
         match &mut self.half {
             Half::Open(tcb) => {
-                let events = tcb.on_deadline(&cx, &held);
+                let events = tcb.on_deadline(&cx, &held, self.flight.as_mut());
                 return self.apply(&cx, events);
             }
             Half::Answered(record) => match record.on_deadline(&cx) {
@@ -177,7 +182,10 @@ impl End {
         let edge = tcb.rcv_nxt() + tcb.receive_window();
         let before = tcb.rcv_nxt();
         let fresh = matches!(tcb.state(), State::SynSent);
-        let outcome = tcb.on_segment(cx, arrival, &held);
+        let outcome = tcb.on_segment(cx, arrival, &held, self.flight.as_mut());
+        if !tcb.needs_flight() {
+            self.flight = None;
+        }
         if !fresh {
             assert!(tcb.rcv_nxt().is_at_or_after(before) && tcb.rcv_nxt().is_at_or_before(edge));
         }
@@ -249,9 +257,11 @@ impl End {
         let mut sent = Vec::new();
         let held = self.held();
         let Half::Open(tcb) = &mut self.half else { return sent };
-        while tcb.wants_transmit(&held)
-            && let Some(outgoing) = tcb.poll_transmit(&cx, &held)
-        {
+        while tcb.wants_transmit(&held) {
+            if self.has_flights && self.flight.is_none() && tcb.wants_flight(&held) {
+                self.flight = Some(Flight::begin(&cx, tcb));
+            }
+            let Some(outgoing) = tcb.poll_transmit(&cx, &held, self.flight.as_mut()) else { break };
             assert!(sent.len() < 10_000, "it never stops");
             assert!(outgoing.offset + outgoing.len <= held.queued, "bytes that nobody wrote");
             if outgoing.len > 0 {

@@ -1,0 +1,358 @@
+//! The scoreboard (RFC 2018, section 8; RFC 6675, section 3): everything between SND.UNA and SND.NXT, as spans.
+//!
+//! ```text
+//!   una                                                                            nxt
+//!    │ lost │ sacked ............. │ resent │ sacked │ sent at 7 µs │ sent at 9 µs │
+//! ```
+//!
+//! A span is a run of sequence numbers that were sent in one turn and have met the same fate; it begins where the one
+//! before it ends. The clock is read once a turn, so what a turn sends is one span; a SACK block splits spans, and
+//! equal neighbours become one again. Their number is bounded: when there is no more room neighbours are merged, by
+//! forgetting what distinguishes them, so that nothing is ever called lost or delivered that is not.
+
+use bitflags::bitflags;
+use freeway_wire::tcp::SeqNumber;
+
+/// Spans that a flight can tell apart.
+pub(crate) const SPANS: usize = 54;
+
+/// The newest spans are merged last: round trips are measured by them.
+const FRESH: usize = 8;
+
+bitflags! {
+    /// What became of a span.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(crate) struct Fate: u8 {
+        /// Selectively acknowledged.
+        const SACKED = 1 << 0;
+        /// Declared lost.
+        const LOST = 1 << 1;
+        /// Sent again after it was lost, and that repetition is not known to be lost.
+        const RESENT = 1 << 2;
+        /// Sent more than once: its acknowledgment is ambiguous (Karn).
+        const AGAIN = 1 << 3;
+    }
+}
+
+/// A run of sequence numbers with one history.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub(crate) struct Span {
+    /// The sequence number behind its last.
+    pub(crate) end: SeqNumber,
+    /// When the last of it was sent (again) last, in microseconds.
+    pub(crate) sent_at: u32,
+    /// Bytes that the peer had received by then.
+    pub(crate) delivered: u32,
+    /// How much earlier the first of it was sent, in microseconds; all ones when it may be longer.
+    pub(crate) spread: u16,
+    pub(crate) fate: Fate,
+}
+
+const _: () = assert!(size_of::<Span>() == 16);
+
+impl Span {
+    const NONE: Self = Self { end: SeqNumber(0), sent_at: 0, delivered: 0, spread: 0, fate: Fate::empty() };
+
+    /// The earliest that any of it was sent; `None` when that is not known any more.
+    pub(crate) fn first_sent_at(&self) -> Option<u32> {
+        (self.spread < u16::MAX).then(|| self.sent_at.wrapping_sub(u32::from(self.spread)))
+    }
+
+    /// Whether nothing is lost by making one of this and the next.
+    fn is_like(&self, next: &Self) -> bool {
+        // Of what is delivered, or waits to be sent again, nobody asks when it was sent.
+        let settled = |fate: Fate| {
+            fate.contains(Fate::SACKED) || fate == Fate::LOST | Fate::AGAIN || fate == Fate::LOST
+        };
+        self.fate == next.fate
+            && (settled(self.fate) || self.sent_at == next.sent_at && self.spread == 0 && next.spread == 0)
+    }
+
+    /// This span and the next as one, of which only that is said which is true of both.
+    fn joined(&self, next: &Self) -> Self {
+        let newer = if is_later(next.sent_at, self.sent_at) { next } else { self };
+        let first = |span: &Self| span.first_sent_at();
+        let spread = match (first(self), first(next)) {
+            (Some(a), Some(b)) => {
+                let earliest = if is_later(a, b) { b } else { a };
+                u16::try_from(newer.sent_at.wrapping_sub(earliest)).unwrap_or(u16::MAX)
+            }
+            _ => u16::MAX,
+        };
+        let again = (self.fate | next.fate).intersection(Fate::AGAIN);
+        let both = self.fate.intersection(next.fate);
+        // Lost and sent again beside lost: that which was sent again may be under way.
+        let fate = if self.fate.contains(Fate::RESENT) == next.fate.contains(Fate::RESENT) {
+            both
+        } else {
+            both.difference(Fate::LOST)
+        };
+        Self { end: next.end, sent_at: newer.sent_at, delivered: self.delivered, spread, fate: fate | again }
+    }
+}
+
+/// Whether `a` is later than `b`, of two times in wrapping microseconds.
+#[inline]
+pub(crate) const fn is_later(a: u32, b: u32) -> bool {
+    (a.wrapping_sub(b) as i32) > 0
+}
+
+/// Everything in flight.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Scoreboard {
+    /// SND.UNA, where the first span begins.
+    una: SeqNumber,
+    /// Bytes selectively acknowledged.
+    sacked: u32,
+    /// Bytes lost; those sent again since are among them.
+    lost: u32,
+    /// Bytes sent again after they were lost, and not known to be lost again.
+    resent: u32,
+    first: u8,
+    len: u8,
+    spans: [Span; SPANS],
+}
+
+impl Scoreboard {
+    pub(crate) const fn new(una: SeqNumber) -> Self {
+        Self { una, sacked: 0, lost: 0, resent: 0, first: 0, len: 0, spans: [Span::NONE; SPANS] }
+    }
+
+    /// The spans in the order of their sequence numbers.
+    #[inline]
+    pub(crate) fn spans(&self) -> &[Span] {
+        let first = usize::from(self.first);
+        self.spans.get(first..first + usize::from(self.len)).unwrap_or(&[])
+    }
+
+    #[inline]
+    fn spans_mut(&mut self) -> &mut [Span] {
+        let first = usize::from(self.first);
+        self.spans.get_mut(first..first + usize::from(self.len)).unwrap_or(&mut [])
+    }
+
+    /// SND.NXT, as far as the scoreboard knows.
+    #[inline]
+    pub(crate) fn nxt(&self) -> SeqNumber {
+        self.spans().last().map_or(self.una, |span| span.end)
+    }
+
+    /// Where span `index` begins.
+    fn start(&self, index: usize) -> SeqNumber {
+        match index.checked_sub(1).and_then(|before| self.spans().get(before)) {
+            Some(before) => before.end,
+            None => self.una,
+        }
+    }
+
+    /// New data was sent, up to `end`.
+    #[inline]
+    pub(crate) fn sent(&mut self, end: SeqNumber, now_us: u32, delivered: u32) {
+        let span = Span { end, sent_at: now_us, delivered, spread: 0, fate: Fate::empty() };
+        if let Some(last) = self.spans_mut().last_mut()
+            && last.is_like(&span)
+        {
+            last.end = end;
+            return;
+        }
+        self.make_room();
+        let len = usize::from(self.len);
+        self.insert(len, span);
+    }
+
+    /// SND.UNA moved to `una`: `visit` is shown each span (with its first sequence number) that is acknowledged, cut to
+    /// what is.
+    #[inline]
+    pub(crate) fn acknowledge(&mut self, una: SeqNumber, mut visit: impl FnMut(SeqNumber, &Span)) {
+        while let Some(&span) = self.spans().first()
+            && self.una.is_before(una)
+        {
+            let to = span.end.min(una);
+            self.count(self.una, &Span { end: to, ..span }, false);
+            visit(self.una, &Span { end: to, ..span });
+            self.una = to;
+            if to == span.end {
+                self.first += 1;
+                self.len -= 1;
+            }
+        }
+        if self.len == 0 {
+            self.first = 0;
+        }
+        self.una = una;
+    }
+
+    /// What lay in `from..to` was sent again. It stays lost, if it was, and is under way again.
+    pub(crate) fn resent(&mut self, from: SeqNumber, to: SeqNumber, now_us: u32, delivered: u32) {
+        self.change(from, to, |_, span| {
+            if span.fate.contains(Fate::SACKED) {
+                return;
+            }
+            let resent = if span.fate.contains(Fate::LOST) { Fate::RESENT } else { Fate::empty() };
+            *span = Span {
+                sent_at: now_us,
+                delivered,
+                spread: 0,
+                fate: span.fate | resent | Fate::AGAIN,
+                ..*span
+            };
+        });
+    }
+
+    /// Changes every span of `from..to`, of which only what lies in flight counts; spans that reach beyond are split.
+    /// `change` is shown the span's first sequence number, too.
+    pub(crate) fn change(
+        &mut self,
+        from: SeqNumber,
+        to: SeqNumber,
+        mut change: impl FnMut(SeqNumber, &mut Span),
+    ) {
+        let (from, to) = (from.max(self.una), to.min(self.nxt()));
+        if !from.is_before(to) {
+            return;
+        }
+        self.make_room();
+        let begin = self.split(from);
+        let end = self.split(to);
+        for index in begin..end {
+            let start = self.start(index);
+            let Some(&before) = self.spans().get(index) else { break };
+            let mut span = before;
+            change(start, &mut span);
+            if span != before {
+                self.count(start, &before, false);
+                self.count(start, &span, true);
+                if let Some(place) = self.spans_mut().get_mut(index) {
+                    *place = span;
+                }
+            }
+        }
+        self.merge_alike(begin.saturating_sub(1), end + 1);
+    }
+
+    /// The index of the span that begins at `at`, or the number of spans: one is split if it has to be.
+    fn split(&mut self, at: SeqNumber) -> usize {
+        let index = self.spans().partition_point(|span| span.end.is_at_or_before(at));
+        let Some(&span) = self.spans().get(index) else { return index };
+        if self.start(index) == at {
+            return index;
+        }
+        self.insert(index, Span { end: at, ..span });
+        index + 1
+    }
+
+    /// Adds a span to the counts, or takes it out of them.
+    #[inline]
+    fn count(&mut self, start: SeqNumber, span: &Span, add: bool) {
+        if !span.fate.intersects(Fate::SACKED | Fate::LOST | Fate::RESENT) {
+            return;
+        }
+        let len = span.end.distance_from(start);
+        let signed = if add { len } else { len.wrapping_neg() };
+        for (fate, count) in
+            [(Fate::SACKED, &mut self.sacked), (Fate::LOST, &mut self.lost), (Fate::RESENT, &mut self.resent)]
+        {
+            if span.fate.contains(fate) {
+                *count = count.wrapping_add(signed);
+            }
+        }
+    }
+
+    /// Puts a span before the one at `index`; there is room.
+    fn insert(&mut self, index: usize, span: Span) {
+        let (first, len) = (usize::from(self.first), usize::from(self.len));
+        if first + len >= SPANS {
+            self.spans.copy_within(first.., 0);
+            self.first = 0;
+        }
+        let at = usize::from(self.first) + index;
+        let end = usize::from(self.first) + len;
+        if end < SPANS && at <= end {
+            self.spans.copy_within(at..end, at + 1);
+            if let Some(place) = self.spans.get_mut(at) {
+                *place = span;
+                self.len += 1;
+            }
+        }
+    }
+
+    /// Makes one of neighbours that are alike, among the spans `begin..end`.
+    fn merge_alike(&mut self, begin: usize, end: usize) {
+        self.merge(begin, end, Span::is_like);
+    }
+
+    /// Makes one of neighbours that `may` be, among the spans `begin..end`; each span with one other at most, where they
+    /// are not alike.
+    fn merge(&mut self, begin: usize, end: usize, may: impl Fn(&Span, &Span) -> bool) {
+        let end = end.min(usize::from(self.len));
+        let mut kept = begin;
+        let mut joined_at = usize::MAX;
+        for index in begin + 1..end {
+            let (Some(&one), Some(&next)) = (self.spans().get(kept), self.spans().get(index)) else { return };
+            let alike = one.is_like(&next);
+            if alike || joined_at != kept && may(&one, &next) {
+                self.join(kept, &one, &next);
+                joined_at = if alike { joined_at } else { kept };
+            } else {
+                kept += 1;
+                if let Some(place) = self.spans_mut().get_mut(kept) {
+                    *place = next;
+                }
+            }
+        }
+        let (gap, len) = (end.saturating_sub(kept + 1), usize::from(self.len));
+        if gap > 0 && end > begin {
+            self.spans_mut().copy_within(end..len, kept + 1);
+            self.len -= gap as u8;
+        }
+    }
+
+    /// Writes `one` and `next`, its neighbour, into the place `index` as one.
+    fn join(&mut self, index: usize, one: &Span, next: &Span) {
+        let joined = one.joined(next);
+        if one.fate != next.fate {
+            // The counts speak of what is said of both from now on.
+            let start = self.start(index);
+            self.count(start, one, false);
+            self.count(one.end, next, false);
+            self.count(start, &joined, true);
+        }
+        if let Some(place) = self.spans_mut().get_mut(index) {
+            *place = joined;
+        }
+    }
+
+    /// Makes room for two more spans, by forgetting: first when exactly older ones were sent, then whatever it takes.
+    #[inline]
+    fn make_room(&mut self) {
+        if usize::from(self.len) + 2 > SPANS {
+            self.forget();
+        }
+    }
+
+    #[cold]
+    fn forget(&mut self) {
+        let plain = |one: &Span, next: &Span| one.fate == next.fate && !one.fate.contains(Fate::RESENT);
+        self.merge(0, usize::from(self.len).saturating_sub(FRESH), plain);
+        while usize::from(self.len) + 2 > SPANS {
+            let Some(index) = self.cheapest_pair() else { return };
+            self.merge(index, index + 2, |_, _| true);
+        }
+    }
+
+    /// The first of the two neighbours that, made one, change the fate of the fewest bytes.
+    fn cheapest_pair(&self) -> Option<usize> {
+        let cost = |index: usize| {
+            let (one, next) = (self.spans().get(index)?, self.spans().get(index + 1)?);
+            let fate = one.joined(next).fate;
+            let of = |span: &Span, start| if span.fate == fate { 0 } else { span.end.distance_from(start) };
+            Some(of(one, self.start(index)).saturating_add(of(next, one.end)))
+        };
+        (0..usize::from(self.len))
+            .filter_map(|index| Some((cost(index)?, index)))
+            .min()
+            .map(|(_, index)| index)
+    }
+}
