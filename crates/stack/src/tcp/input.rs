@@ -15,7 +15,7 @@ use super::TcpHost;
 use super::key::FlowKey;
 use super::list::Which;
 use super::receive_queue::Inserted;
-use super::record::{Connection, Flags, Socket};
+use super::record::{Connection, Flags};
 use super::slot::Slot;
 use crate::net::{IcmpKind, IcmpNotice, Inbound, Net};
 
@@ -122,20 +122,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         }
         let Some(connection) = self.connections.get_mut(index) else { return };
         let held = self.store.held(connection.socket.queues);
-        let opening;
-        let config = if connection.tcb.state().is_synchronized() {
-            let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else {
-                return;
-            };
-            &profile.tcp
-        } else {
-            let Socket { key, profile, hop, .. } = connection.socket;
-            let Some(config) = self.opening_config(net, profile, hop, key.remote()) else { return };
-            opening = config;
-            &opening
-        };
+        let mut place = None;
+        let Some(config) = self.listeners.settings(net, &self.store, connection, &mut place) else { return };
         let cx = Context { now, config };
-        let Some(connection) = self.connections.get_mut(index) else { return };
         let outcome = connection.tcb.on_segment(&cx, &arriving.arrival(), &held);
         let Outcome { accept, acked, reply, events, dropped } = outcome;
 

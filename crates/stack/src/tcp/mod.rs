@@ -13,6 +13,7 @@
 //! | `record`, `key`, `slot` | a connection's memory, a flow's name, a table's entry |
 //! | `item`, `receive_queue`, `send_queue` | data that is held |
 //! | `syn_table`, `time_wait`, `listener` | the other tables |
+//! | `settings` | which of TCP's settings apply to a connection |
 //! | `conn` | what the application does with a connection |
 
 mod conn;
@@ -31,6 +32,7 @@ mod queue_tests;
 mod receive_queue;
 pub(crate) mod record;
 mod send_queue;
+mod settings;
 pub(crate) mod slot;
 pub(crate) mod syn_table;
 pub(crate) mod time_wait;

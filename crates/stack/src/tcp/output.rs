@@ -12,7 +12,7 @@ use freeway_wire::{Ecn, Protocol, checksum};
 use super::TcpHost;
 use super::key::FlowKey;
 use super::list::Which;
-use super::record::{Connection, Flags, Socket};
+use super::record::{Connection, Flags};
 use crate::net::{Hop, IpHeader, Net};
 
 /// Segments that one connection may send before the next has its turn.
@@ -51,21 +51,11 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                 self.counters.no_buffer += 1;
                 return (sent, true);
             }
-            let opening;
-            let config = if connection.tcb.state().is_synchronized() {
-                let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile))
-                else {
-                    break;
-                };
-                &profile.tcp
-            } else {
-                let Socket { key, profile, hop, .. } = connection.socket;
-                let Some(config) = self.opening_config(net, profile, hop, key.remote()) else { break };
-                opening = config;
-                &opening
+            let mut place = None;
+            let Some(config) = self.listeners.settings(net, &self.store, connection, &mut place) else {
+                break;
             };
             let cx = Context { now, config };
-            let Some(connection) = self.connections.get_mut(index) else { break };
             let Some(outgoing) = connection.tcb.poll_transmit(&cx, &held) else { return (sent, false) };
             self.send_segment(now, net, index, &outgoing);
         }
