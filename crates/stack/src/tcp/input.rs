@@ -106,7 +106,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             Some(Slot::Connection(index)) => self.connection_segment(now, net, index, arriving),
             Some(Slot::SynReceived(index)) => self.half_open_segment(now, net, index, arriving),
             Some(Slot::TimeWait(index)) => self.time_wait_segment(now, net, index, &arriving),
-            None => self.listen_segment(now, net, &arriving),
+            None => self.listen_segment(now, net, arriving),
         }
     }
 
@@ -154,9 +154,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         }
         match reply {
             Reply::None => {}
-            Reply::Challenge(outgoing) | Reply::Reset(outgoing) => {
-                self.reply(now, net, &arriving.key, &outgoing);
-            }
+            Reply::Challenge(outgoing) => self.challenge(now, net, index, &outgoing),
+            Reply::Reset(outgoing) => self.reply(now, net, &arriving.key, &outgoing),
         }
         self.apply(now, net, index, events);
         self.mark_dirty(index);
@@ -219,10 +218,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                 self.time_wait.restart(index, now + wait);
                 self.reply(now, net, &arriving.key, &outgoing);
             }
-            Verdict::Reopen { iss_floor } => {
-                self.remove_time_wait(net, index);
-                self.open_passive(now, net, arriving, Some(iss_floor));
-            }
+            Verdict::Reopen { iss_floor } => self.reopen(now, net, index, arriving, iss_floor),
         }
     }
 
