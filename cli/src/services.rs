@@ -86,7 +86,7 @@ impl Application for Services {
 
     fn start(&mut self, stack: &mut Stack<State>, _now: Instant) {
         for &(service, port) in &self.ports {
-            let listen = ListenConfig { addr: None, port, service: service as u16, tcp: self.tcp };
+            let listen = ListenConfig { service: service as u16, tcp: self.tcp, ..ListenConfig::new(port) };
             // The ports were checked to differ before anything started.
             let listening = stack.listen(&listen);
             debug_assert!(listening.is_ok());

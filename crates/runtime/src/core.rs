@@ -277,14 +277,24 @@ impl<A: Application> Tally for Core<A> {
 
 /// How full the stack's tables are, and how much they hold, as a group of counters.
 fn fill_levels(occupancy: &Occupancy) -> impl Iterator<Item = (&'static str, u64)> + use<> {
-    let Occupancy { connections, syn_received, time_wait, flows, timers, items, buffers, buffers_low_water } =
-        *occupancy;
+    let Occupancy {
+        connections,
+        syn_received,
+        time_wait,
+        peers,
+        flows,
+        timers,
+        items,
+        buffers,
+        buffers_low_water,
+    } = *occupancy;
     [
         ("connections", connections.0),
         ("connections_max", connections.1),
         ("syn_received", syn_received.0),
         ("syn_received_max", syn_received.1),
         ("time_wait", time_wait),
+        ("peers", peers),
         ("flows", flows),
         ("timers", timers),
         ("items", items.0),

@@ -6,6 +6,7 @@ use freeway_mem::{ArenaLayout, PoolConfig};
 use thiserror::Error;
 
 use crate::net::NetConfig;
+use crate::tcp::peers::Peers;
 use crate::tcp::record::Connection;
 use crate::tcp::{item, syn_table, time_wait};
 
@@ -17,6 +18,13 @@ pub struct StackConfig {
     pub max_connections: u32,
     /// Half-open passive connections; at the bound the newest SYN is dropped. Default 16,384, about 150 bytes each.
     pub max_syn_received: u32,
+    /// SYN cookies that have opened a connection and are remembered, so that none opens another; past the bound the
+    /// older is forgotten. Rounded up to a power of two. Default 4,096, 8 bytes each.
+    pub max_used_cookies: u32,
+    /// Counts accepted connections by remote address, for
+    /// [`connections_per_peer`](crate::AcceptLimits::connections_per_peer). Default off; costs about 28 bytes for each
+    /// of `max_connections`.
+    pub count_peers: bool,
     /// TIME-WAIT records; at the bound the oldest goes. Default 65,536, about 110 bytes each.
     pub max_time_wait: u32,
     /// Pieces of data held for all connections together: received and not yet read, or sent and not yet
@@ -34,10 +42,15 @@ pub struct StackConfig {
     pub max_out_of_order: u16,
     /// Bytes that one connection may have queued for sending, acknowledged or not. Default 256 KiB.
     pub send_buffer: u32,
-    /// Resets and challenge acknowledgments that strangers may provoke, per second. Default 10,000.
+    /// Resets that strangers may provoke, per second; each second a random part of it, up to a half, is lost. Default
+    /// 10,000.
     pub replies_per_second: u32,
     /// The same at once, after silence. Default 10,000.
     pub reply_burst: u32,
+    /// Challenge ACKs (RFC 5961) of all connections together, and acknowledgments of what is half open or waits for
+    /// its end, per second and at once; loses a random part likewise. A connection sends two a second at most. Default
+    /// 10,000.
+    pub challenges_per_second: u32,
     /// Neighbours, routes, reassembly, rate limits.
     pub net: NetConfig,
     /// This core's number, and how many cores share the flows.
@@ -85,6 +98,8 @@ impl StackConfig {
         Self {
             max_connections: 65_536,
             max_syn_received: 16_384,
+            max_used_cookies: 4_096,
+            count_peers: false,
             max_time_wait: 65_536,
             max_items: pool.buffers,
             max_flights: 4_096,
@@ -94,6 +109,7 @@ impl StackConfig {
             send_buffer: 256 * 1024,
             replies_per_second: 10_000,
             reply_burst: 10_000,
+            challenges_per_second: 10_000,
             net: NetConfig::default(),
             core: 0,
             cores: 1,
@@ -112,6 +128,7 @@ impl StackConfig {
         let bounds = [
             ("max_connections", self.max_connections),
             ("max_syn_received", self.max_syn_received),
+            ("max_used_cookies", self.max_used_cookies),
             ("max_time_wait", self.max_time_wait),
             ("max_items", self.max_items),
             ("max_flights", self.max_flights),
@@ -150,6 +167,7 @@ impl StackConfig {
         let layout = Slab::<Connection<S>>::plan(layout, self.max_connections);
         let layout = Slab::<syn_table::Entry>::plan(layout, self.max_syn_received);
         let layout = Slab::<time_wait::Entry>::plan(layout, self.max_time_wait);
+        let layout = if self.count_peers { Peers::plan(layout, self.max_connections) } else { layout };
         let layout = Slab::<item::Item>::plan(layout, self.max_items);
         let layout = Slab::<item::Queues>::plan(layout, self.max_items);
         Slab::<freeway_tcp::Flight>::plan(layout, self.max_flights)

@@ -16,8 +16,8 @@ use crate::net::{IfaceId, Ingress, Net, NetCounters};
 use crate::tcp::list::Which;
 use crate::tcp::record::Flags;
 use crate::tcp::{
-    Conn, ConnId, ConnectConfig, ConnectError, Lent, ListenConfig, ListenError, ListenerId, TcpCounters,
-    TcpHost,
+    Conn, ConnId, ConnectConfig, ConnectError, Lent, ListenConfig, ListenError, ListenerId, ListenerReport,
+    TcpCounters, TcpHost,
 };
 use crate::udp::{BindError, UdpCounters, UdpId, UdpSockets};
 
@@ -68,6 +68,8 @@ pub struct Occupancy {
     pub syn_received: (u32, u32),
     /// TIME-WAIT records.
     pub time_wait: u32,
+    /// Remote addresses of accepted connections, where they are counted.
+    pub peers: u32,
     /// Pieces of queued data.
     pub items: (u32, u32),
     /// Timers that are armed.
@@ -156,6 +158,7 @@ impl<S: Copy + Default + 'static> Stack<S> {
         connection.socket.flags.remove(Flags::EVENTS.difference(Flags::CLOSED));
         if flags.contains(Flags::ACCEPTED) {
             app.accepted(Conn::new(self, index));
+            self.tcp.after_accepted(index);
         }
         if flags.contains(Flags::CONNECTED) {
             app.connected(Conn::new(self, index));
@@ -253,6 +256,7 @@ impl<S: Copy + Default + 'static> Stack<S> {
             connections: (tcp.connections.len(), tcp.connections.capacity()),
             syn_received: (tcp.half_open.entries.len(), tcp.half_open.entries.capacity()),
             time_wait: tcp.time_wait.len(),
+            peers: tcp.peers(),
             items: (tcp.store.items.len(), tcp.store.items.capacity()),
             timers: tcp.wheel.armed(),
             flows: tcp.flows.len(),
@@ -275,6 +279,11 @@ impl<S: Copy + Default + 'static> Stack<S> {
     /// Stops listening; accepted connections live on.
     pub fn unlisten(&mut self, id: ListenerId) {
         self.tcp.listeners.remove(id);
+    }
+
+    /// How full a listener's bounds are, and what it let in and shed; `None` when it listens no more.
+    pub fn listener(&self, id: ListenerId) -> Option<ListenerReport> {
+        self.tcp.listeners.report(id)
     }
 
     /// Opens a connection; [`connected`](Application::connected) or [`closed`](Application::closed) follows.

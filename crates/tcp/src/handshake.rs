@@ -5,6 +5,7 @@ use freeway_wire::tcp::{Flags, Options, SeqNumber, Timestamps};
 
 use crate::clock::{Tick, micros, millis};
 use crate::config::{Config, Context};
+use crate::cookie::{Baked, Cookies};
 use crate::negotiate::{self, Agreed};
 use crate::outcome::{DropReason, Outcome};
 use crate::rtt::Rtt;
@@ -96,6 +97,35 @@ impl SynReceived {
         record
     }
 
+    /// The record of a SYN whose SYN-ACK carries all of it, and which is not kept; `None` where a cookie cannot
+    /// hold what the SYN offers.
+    pub fn with_cookie(cx: &Context<'_>, arrival: &Arrival<'_>, cookies: &Cookies<'_>) -> Option<Self> {
+        let iss = cookies.bake(cx, arrival)?;
+        Some(Self::from_syn(cx, arrival, iss, cookies.timestamp_offset))
+    }
+
+    /// The connection that an acknowledgment opens in which [`Cookies::read`] has found a cookie. If the segment
+    /// carries payload or FIN, hand it to [`Tcb::on_segment`] next.
+    pub fn redeem(cx: &Context<'_>, arrival: &Arrival<'_>, cookies: &Cookies<'_>, baked: &Baked) -> Tcb {
+        let record = Self {
+            iss: arrival.repr.ack - 1,
+            irs: arrival.repr.seq - 1,
+            ts_offset: cookies.timestamp_offset,
+            ts_recent: baked.offer.timestamps.map_or(0, |stamps| stamps.value),
+            sent_at: micros(cx.now),
+            deadline: Tick::at(cx.now),
+            window: 0,
+            agreed: Agreed::new(cx.config, &baked.offer),
+            retries: 0,
+            scaled: baked.offer.window_scale.is_some(),
+        };
+        let mut tcb = record.opened(cx);
+        // The echo, which was checked, measures the round trip: `timed_at` says since when it counts.
+        tcb.timed_at = micros(cx.now).wrapping_sub(baked.age_ms.unwrap_or(0).wrapping_mul(1_000));
+        tcb.establish(cx, arrival, &mut Outcome::default());
+        tcb
+    }
+
     fn arm(&mut self, cx: &Context<'_>) {
         self.deadline = Tick::after(cx.now, Rtt::default().timeout(cx.config, false, self.retries));
     }
@@ -182,8 +212,8 @@ impl SynReceived {
         }
     }
 
-    /// The connection that the handshake's last acknowledgment opens.
-    fn established(&self, cx: &Context<'_>, arrival: &Arrival<'_>) -> Tcb {
+    /// A connection in SYN-RECEIVED with what this record knows.
+    fn opened(&self, cx: &Context<'_>) -> Tcb {
         let origin = Origin {
             state: State::SynReceived,
             iss: self.iss,
@@ -195,6 +225,12 @@ impl SynReceived {
         tcb.rcv_edge = tcb.rcv_nxt + self.promised(cx);
         tcb.snd_nxt = self.iss + 1;
         tcb.max_window_bits = (u16::BITS - self.window.leading_zeros()) as u8;
+        tcb
+    }
+
+    /// The connection that the handshake's last acknowledgment opens.
+    fn established(&self, cx: &Context<'_>, arrival: &Arrival<'_>) -> Tcb {
+        let mut tcb = self.opened(cx);
         if self.retries == 0 {
             tcb.marks.insert(Marks::TIMING);
             tcb.timed_seq = tcb.snd_nxt;

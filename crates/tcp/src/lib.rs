@@ -26,6 +26,7 @@
 //! | `arrival` | a segment arrives: the common case first, then the steps of the RFC in its order |
 //! | `syn_sent`, `acceptable`, `ack`, `receive` | those steps |
 //! | `handshake`, `negotiate` | SYN-RECEIVED without a TCB; options of a SYN |
+//! | `cookie` | SYN-RECEIVED without any memory at all |
 //! | `close`, `time_wait`, `reset` | the ends of a connection |
 //! | `window` | the receive window and its silly-window rule |
 //! | `transmit`, `sendable` | what to send next, and whether it is worth a segment |
@@ -59,6 +60,7 @@ mod ack;
 mod arrival;
 mod clock;
 mod close;
+mod cookie;
 mod handshake;
 mod icmp;
 mod info;
@@ -84,6 +86,7 @@ extern crate std;
 mod tests;
 
 pub use config::{Config, Context, Keepalive};
+pub use cookie::{Baked, Cookies};
 pub use handshake::{SynReceived, SynTimeout, SynVerdict};
 pub use icmp::IcmpError;
 pub use info::Info;

@@ -17,7 +17,7 @@ impl Application for EchoServer {
     type Conn = [u64; 2];
 
     fn start(&mut self, stack: &mut Stack<Self::Conn>, _now: Instant) {
-        let listen = ListenConfig { addr: None, port: self.port, service: 0, tcp: self.tcp };
+        let listen = ListenConfig { tcp: self.tcp, ..ListenConfig::new(self.port) };
         // A benchmark without its server measures nothing: its connections would all fail.
         let listening = stack.listen(&listen);
         debug_assert!(listening.is_ok());

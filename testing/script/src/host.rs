@@ -176,7 +176,7 @@ impl Host {
     }
 
     pub(crate) fn listen(&mut self, port: u16) -> anyhow::Result<()> {
-        let listen = ListenConfig { addr: None, port, service: 0, tcp: self.config };
+        let listen = ListenConfig { tcp: self.config, ..ListenConfig::new(port) };
         self.stack.listen(&listen)?;
         Ok(())
     }
@@ -184,13 +184,8 @@ impl Host {
     pub(crate) fn connect(&mut self, port: u16) -> anyhow::Result<u16> {
         const LOCAL_PORT: u16 = 50_000;
         let remote = SocketAddr::new(IpAddr::V4(PEER), port);
-        let connect = ConnectConfig {
-            local_addr: None,
-            local_port: Some(LOCAL_PORT),
-            remote,
-            service: 0,
-            tcp: self.config,
-        };
+        let connect =
+            ConnectConfig { local_port: Some(LOCAL_PORT), tcp: self.config, ..ConnectConfig::new(remote) };
         self.app.conn = Some(self.stack.connect(&connect)?);
         Ok(LOCAL_PORT)
     }

@@ -120,13 +120,7 @@ impl Application for Client {
 
     fn turn(&mut self, stack: &mut Stack<Stream>, now: Instant) {
         while self.to_open > 0 && now >= self.next_open {
-            let connect = ConnectConfig {
-                local_addr: None,
-                local_port: None,
-                remote: self.server,
-                service: 0,
-                tcp: self.config,
-            };
+            let connect = ConnectConfig { tcp: self.config, ..ConnectConfig::new(self.server) };
             // The table may be full for a moment: then it is tried again at the next time.
             if let Ok(id) = stack.connect(&connect) {
                 self.to_open -= 1;
@@ -199,7 +193,7 @@ impl Application for Server {
     type Conn = Stream;
 
     fn start(&mut self, stack: &mut Stack<Stream>, _: Instant) {
-        let listening = stack.listen(&ListenConfig { addr: None, port: PORT, service: 0, tcp: self.config });
+        let listening = stack.listen(&ListenConfig { tcp: self.config, ..ListenConfig::new(PORT) });
         debug_assert!(listening.is_ok(), "a fresh stack has no listener");
     }
 

@@ -27,11 +27,23 @@ impl TokenBucket {
         Self { cost_ns, brim_ns, saved_ns: brim_ns, filled: Instant::ZERO }
     }
 
-    /// Takes a token, if there is one.
-    pub(crate) fn take(&mut self, now: Instant) -> bool {
+    /// Counts the time that has passed.
+    fn fill(&mut self, now: Instant) {
         let fresh = now.since(self.filled).as_nanos();
         self.saved_ns = self.saved_ns.saturating_add(fresh).min(self.brim_ns);
         self.filled = now;
+    }
+
+    /// Loses `part` / 2^32 of a half of the most that can be saved up.
+    pub(crate) fn spill(&mut self, now: Instant, part: u32) {
+        self.fill(now);
+        let lost = (u128::from(self.brim_ns / 2) * u128::from(part)) >> 32;
+        self.saved_ns = self.saved_ns.saturating_sub(lost as u64);
+    }
+
+    /// Takes a token, if there is one.
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
+        self.fill(now);
         let granted = self.saved_ns >= self.cost_ns;
         if granted {
             self.saved_ns -= self.cost_ns;

@@ -335,6 +335,20 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
         tcp.abort(now, net, self.index);
     }
 
+    // ---- being accepted ----
+
+    /// Puts an accepted connection off: it counts towards its listener's
+    /// [`backlog`](crate::AcceptLimits::backlog) until [`handled`](Conn::handled), or its end. For applications that
+    /// queue what they accept; called from [`accepted`](crate::Application::accepted).
+    pub fn defer(&mut self) {
+        self.stack.tcp.defer(self.index);
+    }
+
+    /// A connection that was put off is dealt with now: it makes room for another.
+    pub fn handled(&mut self) {
+        self.stack.tcp.handled(self.index);
+    }
+
     // ---- the rest ----
 
     /// Has [`timer`](crate::Application::timer) called after `wait`, instead of any time set before.

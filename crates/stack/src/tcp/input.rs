@@ -14,7 +14,7 @@ use freeway_wire::{Protocol, checksum};
 use super::key::FlowKey;
 use super::list::Which;
 use super::receive_queue::Inserted;
-use super::record::{Flags, Socket};
+use super::record::Flags;
 use super::slot::Slot;
 use super::{NONE, TcpHost};
 use crate::net::{IcmpKind, IcmpNotice, Inbound, Net};
@@ -101,7 +101,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             Some(Slot::Connection(index)) => self.connection_segment(now, net, index, arriving),
             Some(Slot::SynReceived(index)) => self.half_open_segment(now, net, index, arriving),
             Some(Slot::TimeWait(index)) => self.time_wait_segment(now, net, index, &arriving),
-            None => self.listen_segment(now, net, &arriving),
+            None => self.listen_segment(now, net, arriving),
         }
     }
 
@@ -117,20 +117,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         }
         let Some(connection) = self.connections.get_mut(index) else { return };
         let held = self.store.held(connection.socket.queues);
-        let opening;
-        let config = if connection.tcb.state().is_synchronized() {
-            let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else {
-                return;
-            };
-            &profile.tcp
-        } else {
-            let Socket { key, profile, hop, .. } = connection.socket;
-            let Some(config) = self.opening_config(net, profile, hop, key.remote()) else { return };
-            opening = config;
-            &opening
-        };
+        let mut place = None;
+        let Some(config) = self.listeners.settings(net, &self.store, connection, &mut place) else { return };
         let cx = Context { now, config };
-        let Some(connection) = self.connections.get_mut(index) else { return };
         let flight = self.store.flight_of(connection.socket.queues);
         let outcome =
             connection.tcb.on_segment(&cx, &arriving.arrival(), &held, self.store.flights.get_mut(flight));
@@ -165,9 +154,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         }
         match reply {
             Reply::None => {}
-            Reply::Challenge(outgoing) | Reply::Reset(outgoing) => {
-                self.reply(now, net, &arriving.key, &outgoing);
-            }
+            Reply::Challenge(outgoing) => self.challenge(now, net, index, &outgoing),
+            Reply::Reset(outgoing) => self.reply(now, net, &arriving.key, &outgoing),
         }
         self.apply(now, net, index, events);
         self.mark_dirty(index);
@@ -230,10 +218,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                 self.time_wait.restart(index, now + wait);
                 self.reply(now, net, &arriving.key, &outgoing);
             }
-            Verdict::Reopen { iss_floor } => {
-                self.remove_time_wait(net, index);
-                self.open_passive(now, net, arriving, Some(iss_floor));
-            }
+            Verdict::Reopen { iss_floor } => self.reopen(now, net, index, arriving, iss_floor),
         }
     }
 

@@ -22,16 +22,7 @@ use crate::net::{Hop, Net};
 impl<S: Copy + Default + 'static> TcpHost<S> {
     /// The initial sequence number (RFC 6528) and the timestamp offset (RFC 7323, section 5.4) of a flow.
     pub(crate) fn sequence(&self, now: Instant, net: &Net, key: &FlowKey) -> (SeqNumber, u32) {
-        let mapped = |addr| match addr {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-            IpAddr::V6(v6) => v6.octets(),
-        };
-        let mut flow = [0; 36];
-        flow[..16].copy_from_slice(&mapped(net.address(key.local)));
-        flow[16..32].copy_from_slice(&mapped(key.remote()));
-        flow[32..34].copy_from_slice(&key.local_port.to_be_bytes());
-        flow[34..].copy_from_slice(&key.remote_port.to_be_bytes());
-        let secret = self.secrets.sequence;
+        let (flow, secret) = (flow_name(net, key), self.secrets.sequence);
         (freeway_tcp::isn(secret, &flow, now), freeway_tcp::timestamp_offset(secret, &flow))
     }
 
@@ -183,10 +174,25 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
 
     /// Gives a connection's place back, after the application has heard of its end.
     pub(crate) fn release(&mut self, index: u32) -> Option<S> {
+        self.leave(index);
         let connection = self.connections.get_mut(index)?;
         self.store.clear(&mut connection.socket.queues);
         let app = connection.app;
         self.connections.remove(index);
         Some(app)
     }
+}
+
+/// A four-tuple in a form of its own, for keyed hashes.
+pub(crate) fn flow_name(net: &Net, key: &FlowKey) -> [u8; 36] {
+    let mapped = |addr| match addr {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    };
+    let mut flow = [0; 36];
+    flow[..16].copy_from_slice(&mapped(net.address(key.local)));
+    flow[16..32].copy_from_slice(&mapped(key.remote()));
+    flow[32..34].copy_from_slice(&key.local_port.to_be_bytes());
+    flow[34..].copy_from_slice(&key.remote_port.to_be_bytes());
+    flow
 }

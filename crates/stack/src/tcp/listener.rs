@@ -8,6 +8,7 @@ use core::net::IpAddr;
 use thiserror::Error;
 
 use super::NONE;
+use super::gate::{AcceptLimits, Gate, ListenerReport, SynCookies};
 
 /// What to listen on, and how its connections behave.
 #[derive(Clone, Debug)]
@@ -20,12 +21,23 @@ pub struct ListenConfig {
     pub service: u16,
     /// TCP's settings for accepted connections.
     pub tcp: freeway_tcp::Config,
+    /// How many connections there may be in each stage of life.
+    pub limits: AcceptLimits,
+    /// When SYNs are answered by cookies.
+    pub cookies: SynCookies,
 }
 
 impl ListenConfig {
-    /// All of the host's addresses, service 0, TCP's defaults.
+    /// All of the host's addresses, service 0, TCP's defaults, the limits' defaults, cookies when needed.
     pub fn new(port: u16) -> Self {
-        Self { addr: None, port, service: 0, tcp: freeway_tcp::Config::default() }
+        Self {
+            addr: None,
+            port,
+            service: 0,
+            tcp: freeway_tcp::Config::default(),
+            limits: AcceptLimits::default(),
+            cookies: SynCookies::default(),
+        }
     }
 }
 
@@ -52,7 +64,23 @@ pub enum ListenError {
 pub(crate) struct Profile {
     pub(crate) tcp: freeway_tcp::Config,
     pub(crate) service: u16,
+    /// The listener whose connections these are; a listener's profile is nobody else's. `None` for active opens.
+    pub(crate) gate: Option<(Place, Gate)>,
 }
+
+impl Profile {
+    /// The profile of an active open.
+    pub(crate) const fn active(tcp: freeway_tcp::Config, service: u16) -> Self {
+        Self { tcp, service, gate: None }
+    }
+
+    fn place(&self) -> Option<Place> {
+        self.gate.map(|(place, _)| place)
+    }
+}
+
+/// Where a listener listens.
+type Place = (Option<IpAddr>, u16);
 
 #[derive(Clone, Copy, Debug)]
 struct Listener {
@@ -87,7 +115,14 @@ impl Listeners {
         if self.chain(config.port).any(|listener| listener.addr == config.addr) {
             return Err(ListenError::InUse(config.port));
         }
-        let profile = self.profile(&Profile { tcp: config.tcp, service: config.service })?;
+        let gate = Gate::new(config.limits, config.cookies);
+        let place = (config.addr, config.port);
+        let profile =
+            self.profile(&Profile { tcp: config.tcp, service: config.service, gate: Some((place, gate)) })?;
+        if let Some(gate) = self.gate_mut(profile) {
+            // Connections of an earlier listener in this place still count; its bounds do not.
+            (gate.limits, gate.cookies) = (config.limits, config.cookies);
+        }
         let index = match self.listeners.iter().position(Option::is_none) {
             Some(free) => free,
             None => {
@@ -145,12 +180,40 @@ impl Listeners {
 
     /// The number of a profile, which equal settings share.
     pub(crate) fn profile(&mut self, wanted: &Profile) -> Result<u16, ListenError> {
-        let same = |profile: &Profile| profile.service == wanted.service && profile.tcp == wanted.tcp;
+        let same = |profile: &Profile| {
+            profile.service == wanted.service
+                && profile.tcp == wanted.tcp
+                && profile.place() == wanted.place()
+        };
         let index = self.profiles.iter().position(same).unwrap_or(self.profiles.len());
         if index == self.profiles.len() {
             self.profiles.push(*wanted);
         }
         u16::try_from(index).map_err(|_| ListenError::Full)
+    }
+
+    /// The bounds of the listener that a profile belongs to.
+    #[inline]
+    pub(crate) fn gate_mut(&mut self, profile: u16) -> Option<&mut Gate> {
+        self.profiles.get_mut(usize::from(profile))?.gate.as_mut().map(|(_, gate)| gate)
+    }
+
+    /// The same, to look at.
+    #[inline]
+    pub(crate) fn gate(&self, profile: u16) -> Option<&Gate> {
+        self.profiles.get(usize::from(profile))?.gate.as_ref().map(|(_, gate)| gate)
+    }
+
+    /// How a listener does.
+    pub(crate) fn report(&self, id: ListenerId) -> Option<ListenerReport> {
+        let listener = self.listeners.get(usize::from(id.0)).copied().flatten()?;
+        let gate = self.gate(listener.profile)?;
+        Some(ListenerReport {
+            half_open: gate.half_open,
+            backlog: gate.waiting,
+            open: gate.open,
+            counters: gate.counters,
+        })
     }
 
     fn chain(&self, port: u16) -> impl Iterator<Item = Listener> + '_ {
@@ -178,7 +241,7 @@ mod tests {
 
     fn config(addr: Option<&str>, port: u16, service: u16) -> ListenConfig {
         let tcp = freeway_tcp::Config::default();
-        ListenConfig { addr: addr.map(|text| text.parse().unwrap()), port, service, tcp }
+        ListenConfig { addr: addr.map(|text| text.parse().unwrap()), service, tcp, ..ListenConfig::new(port) }
     }
 
     #[test]
@@ -202,5 +265,22 @@ mod tests {
         table.add(&config(None, 80, 1)).unwrap();
         assert_eq!(table.add(&config(None, 80, 2)), Err(ListenError::InUse(80)));
         assert_eq!(table.add(&config(None, 0, 2)), Err(ListenError::PortZero));
+    }
+
+    #[test]
+    fn listeners_share_no_counts_and_a_place_that_is_used_again_keeps_them() {
+        let mut table = Listeners::new();
+        let (a, b) = (config(None, 80, 1), config(None, 81, 1));
+        let first = table.add(&a).unwrap();
+        let second = table.add(&b).unwrap();
+        let profile = table.find("198.18.0.2".parse().unwrap(), 80).unwrap();
+        table.gate_mut(profile).unwrap().open = 3;
+        assert_eq!((table.report(first).unwrap().open, table.report(second).unwrap().open), (3, 0));
+        table.remove(first);
+        let limits = AcceptLimits { connections: 4, ..AcceptLimits::default() };
+        let again = table.add(&ListenConfig { limits, ..a }).unwrap();
+        assert_eq!(table.report(again).unwrap().open, 3);
+        assert_eq!(table.gate(profile).unwrap().limits, limits);
+        assert_eq!(table.profiles.len(), 2);
     }
 }

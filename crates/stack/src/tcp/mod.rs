@@ -7,30 +7,40 @@
 //! |---|---|
 //! | `input` | the three passes over a batch of arrived segments |
 //! | `handshake` | listeners' side of opening: SYN-RECEIVED records and what becomes of them |
+//! | `gate`, `accept`, `peers` | how many connections a listener lets in, and those it has |
+//! | `jar` | SYN cookies that were used |
+//! | `replies` | how many segments a stranger can provoke |
 //! | `open` | active opens and the choice of a port |
 //! | `output` | what connections have to say, turned into frames |
 //! | `expire` | deadlines |
 //! | `record`, `key`, `slot` | a connection's memory, a flow's name, a table's entry |
 //! | `item`, `receive_queue`, `send_queue` | data that is held |
 //! | `syn_table`, `time_wait`, `listener` | the other tables |
+//! | `settings` | which of TCP's settings apply to a connection |
 //! | `conn` | what the application does with a connection |
 
+mod accept;
 mod conn;
 mod expire;
+mod gate;
 mod handshake;
 mod input;
 pub(crate) mod item;
+mod jar;
 mod key;
 mod lifecycle;
 pub(crate) mod list;
 mod listener;
 mod open;
 mod output;
+pub(crate) mod peers;
 #[cfg(test)]
 mod queue_tests;
 mod receive_queue;
 pub(crate) mod record;
+mod replies;
 mod send_queue;
+mod settings;
 pub(crate) mod slot;
 pub(crate) mod syn_table;
 pub(crate) mod time_wait;
@@ -43,20 +53,23 @@ use freeway_mem::arch::CACHE_LINE;
 use freeway_mem::{Arena, PacketPool};
 
 pub use conn::{Conn, ConnId};
+pub use gate::{AcceptLimits, ListenerCounters, ListenerReport, Overflow, SynCookies};
 pub use item::Lent;
 pub use listener::{ListenConfig, ListenError, ListenerId};
 pub use open::{ConnectConfig, ConnectError};
 
 use crate::config::StackConfig;
 use crate::net::Net;
-use crate::net::limit::TokenBucket;
 use crate::steer;
 use input::Arriving;
 use item::Store;
+use jar::CookieJar;
 use key::FlowKey;
 use list::List;
 use listener::Listeners;
+use peers::Peers;
 use record::Connection;
+use replies::Replies;
 use slot::Slot;
 use syn_table::SynTable;
 use time_wait::TimeWaitTable;
@@ -106,6 +119,11 @@ counters! {
         dropped_no_listener,
         /// Dropped: the SYN table was full, the newest SYN goes.
         dropped_syn_table_full,
+        /// Dropped: a SYN or a last acknowledgment at a bound of its listener; the peer will try again.
+        dropped_accept_limit,
+        /// Dropped: an acknowledgment that is no good SYN cookie, while cookies are about (a reset was sent unless the
+        /// limit was reached).
+        dropped_bad_cookie,
         /// Dropped: no room for another connection; the peer will try again.
         dropped_connections_full,
         /// Payload dropped, the acknowledgment with it used: too few buffers or items were free.
@@ -118,8 +136,16 @@ counters! {
         dropped_unacceptable,
         /// TIME-WAIT records shed before their time, the oldest first.
         shed_time_wait,
-        /// Replies not sent because of a rate limit.
+        /// Replies not sent because of the host's rate limit.
         limited_replies,
+        /// Challenge ACKs not sent because the connection had sent one in the same half second.
+        limited_challenges,
+        /// SYNs answered by a cookie.
+        syn_cookies_sent,
+        /// Connections that a cookie opened.
+        syn_cookies_accepted,
+        /// Active opens that found every source port taken.
+        no_source_port,
         /// Writes that came short because too few buffers or items were free; they are resumed when there are.
         starved_writes,
         /// Segments not sent because no buffer was free; the retransmission timer will.
@@ -135,6 +161,9 @@ pub(crate) struct TcpHost<S: Copy + Default + 'static> {
     pub(crate) connections: Slab<Connection<S>>,
     pub(crate) half_open: SynTable,
     pub(crate) time_wait: TimeWaitTable,
+    /// Accepted connections by remote address, if they are counted.
+    peers: Option<Peers>,
+    jar: CookieJar,
     pub(crate) wheel: Wheel,
     pub(crate) store: Store,
     pub(crate) listeners: Listeners,
@@ -150,8 +179,12 @@ pub(crate) struct TcpHost<S: Copy + Default + 'static> {
     pub(crate) secrets: Secrets,
     limits: Limits,
     next_serial: u32,
-    next_port: u32,
-    replies: TokenBucket,
+    /// Where the search for a source port goes on, by destination (RFC 6056, algorithm 4).
+    next_ports: [u16; PORT_COUNTERS],
+    /// Resets that strangers may provoke.
+    resets: Replies,
+    /// Acknowledgments that strangers may provoke.
+    challenges: Replies,
 }
 
 /// The keys of this core's flows.
@@ -160,6 +193,9 @@ pub(crate) struct Secrets {
     pub(crate) flow: HashKey,
     pub(crate) sequence: HashKey,
 }
+
+/// Counters of the search for source ports: those of other destinations tell a peer nothing.
+const PORT_COUNTERS: usize = 256;
 
 /// What the configuration bounds.
 struct Limits {
@@ -183,6 +219,11 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             connections: Slab::new(arena, "connections", config.max_connections, |_| Connection::vacant())?,
             half_open: SynTable::new(arena, config.max_syn_received)?,
             time_wait: TimeWaitTable::new(arena, config.max_time_wait)?,
+            peers: match config.count_peers {
+                true => Some(Peers::new(arena, config.max_connections, config.flow_key)?),
+                false => None,
+            },
+            jar: CookieJar::new(config.sequence_key, config.max_used_cookies),
             wheel: Wheel::new(arena, config.timers(), now)?,
             store: Store::new(arena, config, pool, large)?,
             listeners: Listeners::new(),
@@ -192,9 +233,10 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             batch: Vec::with_capacity(freeway_mem::BURST),
             counters: TcpCounters::default(),
             secrets: Secrets { flow: config.flow_key, sequence: config.sequence_key },
-            replies: TokenBucket::new(config.replies_per_second, config.reply_burst),
+            resets: Replies::new(config.replies_per_second, config.reply_burst, rng.fork()),
+            challenges: Replies::new(config.challenges_per_second, config.challenges_per_second, rng.fork()),
             next_serial: rng.next_u32(),
-            next_port: rng.next_u32(),
+            next_ports: core::array::from_fn(|_| rng.next_u32() as u16),
             limits: Limits {
                 send_buffer: config.send_buffer,
                 core: config.core,

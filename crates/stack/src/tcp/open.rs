@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::conn::ConnId;
 use super::key::FlowKey;
 use super::listener::Profile;
-use super::{NONE, TcpHost};
+use super::{NONE, PORT_COUNTERS, TcpHost};
 use crate::net::Net;
 
 /// Where to connect, and how.
@@ -66,8 +66,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         config: &ConnectConfig,
     ) -> Result<ConnId, ConnectError> {
         let remote = config.remote.ip();
-        let broadcast = matches!(remote, IpAddr::V4(v4) if v4.is_broadcast());
-        if remote.is_multicast() || remote.is_unspecified() || broadcast {
+        if net.speaks_to_many(remote) || remote.is_unspecified() {
             return Err(ConnectError::NotUnicast(remote));
         }
         if self.connections.len() == self.connections.capacity() {
@@ -85,9 +84,12 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                 let taken = self.find(self.hash(net, &key), &key).is_some();
                 if taken { Err(ConnectError::InUse(port)) } else { Ok(key) }
             }
-            None => self.choose_port(net, local, config.remote).ok_or(ConnectError::NoPort(config.remote)),
+            None => self.choose_port(net, local, config.remote).ok_or_else(|| {
+                self.counters.no_source_port += 1;
+                ConnectError::NoPort(config.remote)
+            }),
         }?;
-        let profile = Profile { tcp: config.tcp, service: config.service };
+        let profile = Profile::active(config.tcp, config.service);
         let profile = self.listeners.profile(&profile).map_err(|_| ConnectError::Full)?;
         let opening = self.opening_config(net, profile, hop, remote).unwrap_or(config.tcp);
         let (iss, timestamp_offset) = self.sequence(now, net, &key);
@@ -99,18 +101,27 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
 
     /// A free source port towards `remote` whose flow belongs to this core.
     ///
-    /// RFC 6056, algorithm 3: a keyed offset for each pair of addresses, so that a stranger cannot guess where
-    /// the search begins, and a counter, so that a port is not used again soon.
+    /// RFC 6056, section 3.3.4 (algorithm 4): where the search begins is a keyed hash of both addresses and the peer's
+    /// port, so that a stranger cannot guess it; a counter, one of several chosen by the same hash, goes on from the
+    /// last port taken, so that none is used again soon, and no peer learns how many connections others get. All ports
+    /// are tried once: with none free that is the costliest call there is, a few milliseconds.
     fn choose_port(&mut self, net: &Net, local: u16, remote: SocketAddr) -> Option<FlowKey> {
         let (first, last) = (*self.limits.ports.start(), *self.limits.ports.end());
-        let count = u32::from(last.saturating_sub(first)) + 1;
-        let offset = self.hash(net, &FlowKey::new(local, 0, remote.ip(), remote.port())).0 as u32;
+        let count = u32::from(last.checked_sub(first)?) + 1;
+        let secret = self.hash(net, &FlowKey::new(local, 0, remote.ip(), remote.port())).0;
+        let offset = (((secret & u64::from(u32::MAX)) * u64::from(count)) >> 32) as u32;
+        let counter = (secret >> 32) as usize % PORT_COUNTERS;
+        let mut next = u32::from(*self.next_ports.get(counter)?);
         for _ in 0..count {
-            self.next_port = self.next_port.wrapping_add(1);
-            let place = (offset.wrapping_add(self.next_port) % count) as u16;
-            let key = FlowKey::new(local, first + place, remote.ip(), remote.port());
+            next = if next + 1 < count { next + 1 } else { 0 };
+            let place = offset + next;
+            let place = if place < count { place } else { place - count };
+            let key = FlowKey::new(local, first + place as u16, remote.ip(), remote.port());
             let hash = self.hash(net, &key);
             if hash.core(self.limits.cores) == self.limits.core && self.find(hash, &key).is_none() {
+                if let Some(counter) = self.next_ports.get_mut(counter) {
+                    *counter = next as u16;
+                }
                 return Some(key);
             }
         }

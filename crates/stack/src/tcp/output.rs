@@ -12,7 +12,8 @@ use freeway_wire::{Ecn, Protocol, checksum};
 use super::TcpHost;
 use super::key::FlowKey;
 use super::list::Which;
-use super::record::{Connection, Flags, Socket};
+use super::record::{Connection, Flags, Notes};
+use super::replies::half_second;
 use crate::net::{Hop, IpHeader, Net};
 
 /// Segments that one connection may send before the next has its turn.
@@ -51,21 +52,11 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                 self.counters.no_buffer += 1;
                 return (sent, true);
             }
-            let opening;
-            let config = if connection.tcb.state().is_synchronized() {
-                let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile))
-                else {
-                    break;
-                };
-                &profile.tcp
-            } else {
-                let Socket { key, profile, hop, .. } = connection.socket;
-                let Some(config) = self.opening_config(net, profile, hop, key.remote()) else { break };
-                opening = config;
-                &opening
+            let mut place = None;
+            let Some(config) = self.listeners.settings(net, &self.store, connection, &mut place) else {
+                break;
             };
             let cx = Context { now, config };
-            let Some(connection) = self.connections.get_mut(index) else { break };
             let flight = self.store.want_flight(connection.socket.queues, &cx, &connection.tcb, &held);
             self.counters.no_flight += u64::from(flight.is_err());
             let flight = self.store.flights.get_mut(flight.unwrap_or(super::NONE));
@@ -123,16 +114,32 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         net.send(now, hop, &header, packet);
     }
 
+    /// A connection's challenge ACK (RFC 5961, section 7): one in half a second, and within the host's limit.
+    pub(crate) fn challenge(&mut self, now: Instant, net: &mut Net, index: u32, outgoing: &Outgoing) {
+        let Some(Connection { socket, .. }) = self.connections.get_mut(index) else { return };
+        let half_second = half_second(now);
+        if socket.notes.contains(Notes::CHALLENGED) && socket.challenged == half_second {
+            self.counters.limited_challenges += 1;
+            return;
+        }
+        socket.notes.insert(Notes::CHALLENGED);
+        socket.challenged = half_second;
+        let key = socket.key;
+        self.reply(now, net, &key, outgoing);
+    }
+
     /// Answers a segment that belongs to no connection, or that none accepts: resets, challenge ACKs, TIME-WAIT's
-    /// ACKs. A stranger can provoke them, so their rate is bounded over all connections together, by a bucket
-    /// that no single peer can count (RFC 5961, section 7).
+    /// ACKs. A stranger can provoke them, so their rate is bounded over all connections together, in a way that
+    /// no stranger can measure (see [`replies`](super::replies)).
     pub(crate) fn reply(&mut self, now: Instant, net: &mut Net, key: &FlowKey, outgoing: &Outgoing) {
-        if !self.replies.take(now) {
+        let is_reset = outgoing.flags.contains(TcpFlags::RST);
+        let limit = if is_reset { &mut self.resets } else { &mut self.challenges };
+        if !limit.take(now) {
             self.counters.limited_replies += 1;
             return;
         }
         let Ok(mut hop) = net.hop(now, key.remote()) else { return };
-        self.counters.resets_out += u64::from(outgoing.flags.contains(TcpFlags::RST));
+        self.counters.resets_out += u64::from(is_reset);
         self.send_control(now, net, key, &mut hop, outgoing);
     }
 }

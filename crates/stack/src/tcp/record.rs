@@ -63,6 +63,26 @@ pub(crate) struct Socket {
     /// The application's timer.
     pub(crate) timer: Tick,
     pub(crate) flags: Flags,
+    pub(crate) notes: Notes,
+    /// The half second in which the last challenge ACK went out, if `CHALLENGED`.
+    pub(crate) challenged: u8,
+}
+
+bitflags! {
+    /// What a connection is counted in, so that each count is taken back once.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(crate) struct Notes: u8 {
+        /// Among its listener's open connections.
+        const OPEN = 1 << 0;
+        /// Among those that wait for the application.
+        const WAITING = 1 << 1;
+        /// The application has put it off: it waits until it is handled.
+        const DEFERRED = 1 << 2;
+        /// Among its remote address's.
+        const PEER = 1 << 3;
+        /// It has sent a challenge ACK.
+        const CHALLENGED = 1 << 4;
+    }
 }
 
 bitflags! {
@@ -142,6 +162,8 @@ impl Socket {
             next_starved: NONE,
             timer: Tick::NEVER,
             flags: Flags::empty(),
+            notes: Notes::empty(),
+            challenged: 0,
         }
     }
 }

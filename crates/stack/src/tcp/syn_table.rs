@@ -1,7 +1,7 @@
 //! SYN-RECEIVED: passive opens that wait for the third segment of the handshake.
 //!
 //! A record of its own, a third of a connection's size, so that a flood of SYNs takes nothing from the
-//! connections. At the bound the newest SYN is dropped and counted.
+//! connections. At the bound SYN cookies take over, or the newest SYN is dropped and counted.
 
 use core::net::{IpAddr, Ipv4Addr};
 

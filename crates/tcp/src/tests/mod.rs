@@ -11,6 +11,7 @@ mod world;
 mod acknowledging;
 mod blind;
 mod closing;
+mod cookies;
 mod idle;
 mod loss;
 mod opening;

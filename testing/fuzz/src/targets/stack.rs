@@ -68,9 +68,7 @@ impl Run {
         };
         let mut host = Host::new(&config, interface);
         let tcp = tcp_config(settings);
-        host.stack
-            .listen(&ListenConfig { addr: None, port: TCP_PORT, service: 0, tcp })
-            .expect("the port is free");
+        host.stack.listen(&ListenConfig { tcp, ..ListenConfig::new(TCP_PORT) }).expect("the port is free");
         let bytes: Vec<u8> = (0..4_096).map(|at| byte_at(at * 7)).collect();
         let lent = host.stack.lend(Rc::new(bytes.clone())).map(|lent| (lent, bytes));
         let mut run = Self { host, world: Conversation::new(lent), tcp, held: Vec::new(), hold: 0 };
