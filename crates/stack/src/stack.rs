@@ -120,7 +120,10 @@ impl<S: Copy + Default + 'static> Stack<S> {
                 self.tcp.gather(&self.net, inbound);
             }
             Ingress::Transport(inbound) => self.udp.input(now, &mut self.net, inbound),
-            Ingress::Error(notice) => self.tcp.icmp_error(now, &mut self.net, &notice),
+            Ingress::Error(notice) if notice.protocol == Protocol::TCP => {
+                self.tcp.icmp_error(now, &mut self.net, &notice);
+            }
+            Ingress::Error(notice) => self.udp.icmp_error(now, &mut self.net, &notice),
             Ingress::Consumed => {}
         }
     }
