@@ -8,6 +8,7 @@ use freeway_wire::tcp::{Flags as TcpFlags, SeqNumber};
 
 use super::TcpHost;
 use super::input::Arriving;
+use super::path::headers;
 use super::record::Flags;
 use super::slot::Slot;
 use super::syn_table::Entry;
@@ -112,13 +113,11 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     /// TCP's settings while a connection opens: those of its profile, with the MSS that the way to the peer and
     /// this host's buffers carry (RFC 9293, SHLD-6, MUST-15, MUST-67).
     pub(crate) fn opening_config(&self, net: &Net, profile: u16, hop: Hop, peer: IpAddr) -> Option<Config> {
-        const BASE_HEADERS_V4: u16 = 20 + 20;
-        const BASE_HEADERS_V6: u16 = 40 + 20;
         const DEFAULT_MSS_V6: u16 = 1220;
         let mut config = self.listeners.profiles.get(usize::from(profile))?.tcp;
-        let headers = if peer.is_ipv4() { BASE_HEADERS_V4 } else { BASE_HEADERS_V6 };
         let buffer = self.store.pool.buffer_size() - u32::from(self.store.pool.headroom());
-        let carried = net.mtu(hop).saturating_sub(headers).min(u16::try_from(buffer).unwrap_or(u16::MAX));
+        let carried =
+            net.mtu(hop).saturating_sub(headers(peer)).min(u16::try_from(buffer).unwrap_or(u16::MAX));
         config.mss = config.mss.min(carried);
         if peer.is_ipv6() {
             config.default_mss = config.default_mss.max(DEFAULT_MSS_V6);

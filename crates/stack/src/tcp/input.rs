@@ -148,6 +148,10 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             self.store.end_flight(&mut connection.socket.queues);
         }
         if acked > 0 {
+            if held.probe.is_some() || connection.tcb.has_path_news() {
+                self.path_acked(now, net, index, &held);
+            }
+            let Some(connection) = self.connections.get_mut(index) else { return };
             net.confirm(now, connection.socket.hop);
             self.store.tx_acked(&mut connection.socket.queues, acked);
             if connection.socket.flags.contains(Flags::WANTS_ROOM) {
@@ -255,10 +259,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             return;
         };
         let error = match notice.kind {
-            IcmpKind::PacketTooBig { mtu } => {
-                let headers = if notice.remote.is_ipv4() { 20 + 20 } else { 40 + 20 };
-                IcmpError::PacketTooBig { mss: mtu.saturating_sub(headers) }
-            }
+            IcmpKind::PacketTooBig { mtu } => return self.too_big(now, net, index, mtu, seq),
             kind if kind.is_hard() => IcmpError::Hard,
             _ => IcmpError::Soft,
         };

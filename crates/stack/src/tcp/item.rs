@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 
 use freeway_collections::{BuildError, Slab};
 use freeway_mem::{Arena, PacketPool, Parked, SharedPacket};
-use freeway_tcp::{Context, Flight, Held, Tcb};
+use freeway_tcp::{Context, Flight, Held, Pressure, Probe, Tcb};
 
 use super::{ListId, NONE};
 use crate::config::StackConfig;
@@ -93,6 +93,8 @@ pub(crate) struct Queues {
     pub(crate) tx_bytes: u32,
     /// What TCP keeps while several segments are in flight, or [`NONE`].
     pub(crate) flight: u32,
+    /// The path probe in flight.
+    pub(crate) probe: Probe,
 }
 
 impl Queues {
@@ -109,6 +111,7 @@ impl Queues {
         tx_sent: 0,
         tx_bytes: 0,
         flight: NONE,
+        probe: Probe::NONE,
     };
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -222,6 +225,33 @@ impl Store {
             && self.pool.available() > self.eighth
     }
 
+    /// How short of buffers this host is for what peers send: receive windows grow while half of the budget is free, and
+    /// shrink when three quarters of it are in use.
+    #[inline]
+    pub(crate) const fn pressure(&self) -> Pressure {
+        let budget = 3 * self.eighth;
+        if self.held.received >= budget - budget / 4 {
+            Pressure::High
+        } else if self.held.received >= budget / 2 {
+            Pressure::Some
+        } else {
+            Pressure::None
+        }
+    }
+
+    /// The path probe that the connection has in flight.
+    #[inline]
+    pub(crate) fn probe(&self, list: ListId) -> Probe {
+        self.queues.get(list).map_or(Probe::NONE, |queues| queues.probe)
+    }
+
+    /// Remembers the path probe in flight, or that there is none any more.
+    pub(crate) fn set_probe(&mut self, list: ListId, probe: Probe) {
+        if let Some(queues) = self.queues.get_mut(list) {
+            queues.probe = probe;
+        }
+    }
+
     /// What the TCB must know of the connection's queues.
     #[inline]
     pub(crate) fn held(&self, queues: u32) -> Held {
@@ -234,9 +264,11 @@ impl Store {
                     queued: queues.tx_bytes,
                     closed: false,
                     out_of_order: queues.rx_out_of_order > 0,
+                    pressure: self.pressure(),
+                    probe: queues.probe,
                 }
             }
-            None => Held::default(),
+            None => Held { pressure: self.pressure(), ..Held::default() },
         }
     }
 
@@ -441,4 +473,4 @@ impl Store {
 }
 
 const _: () = assert!(size_of::<Item>() <= 32);
-const _: () = assert!(size_of::<Queues>() <= 48);
+const _: () = assert!(size_of::<Queues>() <= 56);

@@ -51,6 +51,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             self.connections.remove(index);
             return None;
         }
+        if tcb.state().is_synchronized() {
+            self.adopt_path(now, net, index);
+        }
         self.rearm(now, index);
         Some(index)
     }
@@ -66,6 +69,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     fn apply_events(&mut self, now: Instant, net: &mut Net, index: u32, events: Events) {
         if events.contains(Events::ESTABLISHED) {
             self.counters.connected += 1;
+            self.adopt_path(now, net, index);
             self.raise(index, Flags::CONNECTED);
         }
         if events.contains(Events::PEER_FIN) {

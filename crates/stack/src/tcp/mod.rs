@@ -9,6 +9,7 @@
 //! | `handshake` | listeners' side of opening: SYN-RECEIVED records and what becomes of them |
 //! | `open` | active opens and the choice of a port |
 //! | `output` | what connections have to say, turned into frames |
+//! | `path` | how large a segment gets through, and what the host remembers of it |
 //! | `expire` | deadlines |
 //! | `record`, `key`, `slot` | a connection's memory, a flow's name, a table's entry |
 //! | `item`, `receive_queue`, `send_queue` | data that is held |
@@ -26,6 +27,7 @@ pub(crate) mod list;
 mod listener;
 mod open;
 mod output;
+mod path;
 #[cfg(test)]
 mod queue_tests;
 mod receive_queue;
@@ -121,6 +123,12 @@ counters! {
         limited_replies,
         /// Writes that came short because too few buffers or items were free; they are resumed when there are.
         starved_writes,
+        /// Paths that swallowed long segments in silence (RFC 4821).
+        black_holes,
+        /// Probes for a wider path sent.
+        path_probes,
+        /// Of these, lost: the path is not so wide.
+        path_probes_lost,
         /// Segments not sent because no buffer was free; the retransmission timer will.
         no_buffer,
         /// Segments sent behind others without a flight, because all were in use: losses are repaired more slowly.

@@ -38,6 +38,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
 
     /// Sends what one connection has to say; returns the segments sent, and whether it has more.
     fn transmit(&mut self, now: Instant, net: &mut Net, index: u32) -> (usize, bool) {
+        if self.connections.get(index).is_some_and(|connection| connection.tcb.is_narrow()) {
+            self.follow_path(now, net, index);
+        }
         for sent in 0..QUOTA {
             let Some(connection) = self.connections.get_mut(index) else { return (sent, false) };
             if connection.socket.flags.contains(Flags::DETACHED) {
@@ -51,6 +54,11 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                 self.counters.no_buffer += 1;
                 return (sent, true);
             }
+            let may_probe = connection.tcb.probes_path() && !held.probe.is_some();
+            if may_probe && self.probe_path(now, net, index, &held) {
+                continue;
+            }
+            let Some(connection) = self.connections.get_mut(index) else { return (sent, false) };
             let opening;
             let config = if connection.tcb.state().is_synchronized() {
                 let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile))
@@ -77,10 +85,16 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         (QUOTA, true)
     }
 
-    fn send_segment(&mut self, now: Instant, net: &mut Net, index: u32, outgoing: &Outgoing) {
+    pub(crate) fn send_segment(&mut self, now: Instant, net: &mut Net, index: u32, outgoing: &Outgoing) {
         let Some(Connection { socket, .. }) = self.connections.get_mut(index) else { return };
         let (key, mut hop, list) = (socket.key, socket.hop, socket.queues);
-        self.counters.retransmitted += u64::from(outgoing.retransmission);
+        if outgoing.retransmission {
+            self.counters.retransmitted += 1;
+            let probe = self.store.probe(list);
+            if probe.covers(outgoing.seq) {
+                self.probe_lost(now, net, index, probe);
+            }
+        }
         if outgoing.len == 0 {
             self.send_control(now, net, &key, &mut hop, outgoing);
         } else if let Some(mut payload) = self.store.tx_payload(list, outgoing.offset, outgoing.len) {

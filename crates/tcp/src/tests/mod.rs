@@ -14,6 +14,7 @@ mod closing;
 mod idle;
 mod loss;
 mod opening;
+mod path;
 mod resets;
 mod storm;
 mod timestamps;
