@@ -154,8 +154,8 @@ pub use freeway_runtime::{
 pub use freeway_stack::net::{Cidr, IfaceId};
 pub use freeway_stack::udp::{BindError, Datagram, UdpId};
 pub use freeway_stack::{
-    Application, CloseReason, Conn, ConnId, ConnectConfig, ConnectError, Ended, Lent, ListenConfig,
-    ListenError, ListenerId, Stack, StackConfig,
+    Application, CloseReason, ConfigureError, Conn, ConnId, ConnectConfig, ConnectError, Ended, Lent,
+    ListenConfig, ListenError, ListenerId, Stack, StackConfig,
 };
 pub use freeway_tcp as tcp;
 pub use freeway_tcp::Config as TcpConfig;

@@ -37,4 +37,6 @@ pub mod udp;
 pub use application::{Application, CloseReason, Ended};
 pub use config::{ConfigError, StackConfig};
 pub use stack::{Stack, StackCounters};
-pub use tcp::{Conn, ConnId, ConnectConfig, ConnectError, Lent, ListenConfig, ListenError, ListenerId};
+pub use tcp::{
+    ConfigureError, Conn, ConnId, ConnectConfig, ConnectError, Lent, ListenConfig, ListenError, ListenerId,
+};

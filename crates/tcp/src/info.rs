@@ -201,6 +201,19 @@ impl Tcb {
         }
     }
 
+    /// Smoothed round-trip time, once there was a measurement.
+    #[inline]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.rtt.is_known().then(|| self.rtt.smoothed())
+    }
+
+    /// How long ago the timestamp `echo`, which the peer sends back, was sent; `None` without timestamps.
+    #[inline]
+    pub fn echo_age(&self, cx: &Context<'_>, echo: u32) -> Option<Duration> {
+        let known = self.marks.contains(Marks::TIMESTAMPS);
+        known.then(|| Duration::from_millis(u64::from(self.timestamp(cx).wrapping_sub(echo))))
+    }
+
     /// Bytes queued that were not sent yet.
     #[inline]
     pub fn not_sent(&self, held: &Held) -> u32 {

@@ -29,6 +29,7 @@
 //! | `close`, `time_wait`, `reset` | the ends of a connection |
 //! | `window` | the receive window, its silly-window rule, and how its buffer grows |
 //! | `transmit`, `sendable` | what to send next, and whether it is worth a segment |
+//! | `settings` | settings that change while the connection lives |
 //! | `timers`, `clock`, `rtt` | deadlines, their unit, the retransmission time-out |
 //! | `congestion`, `recovery` | how much may be in flight; what to send again |
 //! | `icmp`, `path` | errors of the path; how large a segment it carries |
@@ -73,6 +74,7 @@ mod reset;
 mod rtt;
 mod segment;
 mod sendable;
+mod settings;
 mod syn_sent;
 mod tcb;
 mod time_wait;

@@ -17,7 +17,7 @@ use thiserror::Error;
 use super::address::bits;
 use super::header::IpHeader;
 use super::interface::{Interface, LinkHeader};
-use super::neighbor::{Hop, Key, Passage};
+use super::neighbor::{Hop, Key, Passage, State};
 use super::setup::is_host;
 use super::{IfaceId, Net};
 
@@ -82,6 +82,17 @@ impl Net {
     pub fn confirm(&mut self, now: Instant, hop: Hop) {
         if let Some(index) = self.neighbors.index(hop) {
             self.neighbors.confirm_forward(index, now);
+        }
+    }
+
+    /// An upper layer hears nothing by this hop any more: the neighbour is asked whether it is still there (RFC 9293,
+    /// MUST-20; RFC 1122, section 3.3.1.4).
+    #[cold]
+    pub fn doubt(&mut self, now: Instant, hop: Hop) {
+        if let Some(index) = self.neighbors.index(hop)
+            && matches!(self.neighbors.state(index), State::Reachable | State::Stale | State::Delay)
+        {
+            self.neighbors.doubt(index, now);
         }
     }
 

@@ -72,7 +72,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let Some(config) = self.opening_config(net, profile, hop, key.remote()) else { return };
         let outgoing = syn.syn_ack(&Context { now, config: &config });
         let mut hop = hop;
-        self.send_control(now, net, &key, &mut hop, &outgoing);
+        self.send_control(now, net, (&key, Some(profile)), &mut hop, &outgoing);
     }
 
     /// A segment for a half-open connection.

@@ -16,6 +16,7 @@ use super::list::Which;
 use super::receive_queue::Inserted;
 use super::record::{Connection, Flags, Socket};
 use super::slot::Slot;
+use super::tuning::Tuning;
 use super::{NONE, TcpHost};
 use crate::net::{IcmpKind, IcmpNotice, Inbound, Net};
 
@@ -167,6 +168,14 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                 self.abort(now, net, index);
                 return;
             }
+            if accept.in_order && accept.len > 0 {
+                self.measure(
+                    now,
+                    index,
+                    accept.len,
+                    arriving.repr.options.timestamps.map(|stamps| stamps.echo),
+                );
+            }
             let mut packet = arriving.inbound.packet;
             packet.trim_front(arriving.header_len + accept.offset as usize);
             packet.truncate(accept.len as usize);
@@ -180,6 +189,19 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         }
         self.apply(now, net, index, events);
         self.mark_dirty(index);
+    }
+
+    /// A segment of a stream perhaps: for the receive buffer's growth.
+    #[inline]
+    fn measure(&mut self, now: Instant, index: u32, len: u32, echo: Option<u32>) {
+        let Some(Connection { tcb, socket, .. }) = self.connections.get(index) else { return };
+        if Tuning::counts(tcb, len)
+            && let Some(profile) = self.listeners.profiles.get(usize::from(socket.profile))
+        {
+            let cx = Context { now, config: &profile.tcp };
+            let echo = echo.and_then(|echo| tcb.echo_age(&cx, echo).map(|age| (echo, age)));
+            self.tuning.arrived(now, (index, socket.serial), tcb, echo);
+        }
     }
 
     /// Stores accepted payload; what follows from gaps that closed is added to the events.

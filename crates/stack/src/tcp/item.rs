@@ -169,6 +169,8 @@ pub(crate) struct Store {
     held: Sides,
     /// An eighth of the buffers, or of the items if there are fewer.
     eighth: u32,
+    /// Items that may hold what was received.
+    budget: u32,
 }
 
 /// Items held, by side.
@@ -202,19 +204,20 @@ impl Store {
             max_out_of_order: config.max_out_of_order,
             held: Sides::default(),
             eighth,
+            budget: config.receive_budget.unwrap_or(3 * eighth).max(1),
         })
     }
 
     /// Whether payload that continues a stream can be held.
     #[inline]
     pub(crate) fn has_room_to_receive(&self) -> bool {
-        self.held.received < 3 * self.eighth && self.items.len() < self.items.capacity()
+        self.held.received < self.budget && self.items.len() < self.items.capacity()
     }
 
     /// Whether payload that arrived after a gap can be held: what fills the gap must still find room.
     #[inline]
     pub(crate) fn has_room_to_hold(&self) -> bool {
-        self.held.received < 2 * self.eighth && self.items.len() < self.items.capacity()
+        self.held.received < self.budget - self.budget / 3 && self.items.len() < self.items.capacity()
     }
 
     /// Whether one more item can be queued for sending.
@@ -229,7 +232,7 @@ impl Store {
     /// shrink when three quarters of it are in use.
     #[inline]
     pub(crate) const fn pressure(&self) -> Pressure {
-        let budget = 3 * self.eighth;
+        let budget = self.budget;
         if self.held.received >= budget - budget / 4 {
             Pressure::High
         } else if self.held.received >= budget / 2 {

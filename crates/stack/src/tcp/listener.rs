@@ -8,6 +8,7 @@ use core::net::IpAddr;
 use thiserror::Error;
 
 use super::NONE;
+use super::class::Classes;
 
 /// What to listen on, and how its connections behave.
 #[derive(Clone, Debug)]
@@ -67,14 +68,22 @@ struct Listener {
 pub(crate) struct Listeners {
     listeners: Vec<Option<Listener>>,
     pub(crate) profiles: Vec<Profile>,
+    pub(crate) classes: Classes,
     by_port: Box<[u32]>,
 }
 
 impl Listeners {
+    #[cfg(test)]
     pub(crate) fn new() -> Self {
+        Self::with_classes(16)
+    }
+
+    /// No listeners yet, and room for so many classes of connections with settings of their own.
+    pub(crate) fn with_classes(classes: u16) -> Self {
         Self {
             listeners: Vec::new(),
             profiles: Vec::new(),
+            classes: Classes::new(classes),
             by_port: vec![NONE; usize::from(u16::MAX) + 1].into_boxed_slice(),
         }
     }
@@ -146,9 +155,14 @@ impl Listeners {
     /// The number of a profile, which equal settings share.
     pub(crate) fn profile(&mut self, wanted: &Profile) -> Result<u16, ListenError> {
         let same = |profile: &Profile| profile.service == wanted.service && profile.tcp == wanted.tcp;
-        let index = self.profiles.iter().position(same).unwrap_or(self.profiles.len());
+        // A class ends with its connections: it is nobody else's.
+        let own = (0..self.profiles.len()).find(|&index| {
+            self.profiles.get(index).is_some_and(same) && self.base(index as u16) == index as u16
+        });
+        let index = own.unwrap_or(self.profiles.len());
         if index == self.profiles.len() {
             self.profiles.push(*wanted);
+            self.reserve_classes();
         }
         u16::try_from(index).map_err(|_| ListenError::Full)
     }

@@ -9,6 +9,7 @@
 //! | `handshake` | listeners' side of opening: SYN-RECEIVED records and what becomes of them |
 //! | `open` | active opens and the choice of a port |
 //! | `output` | what connections have to say, turned into frames |
+//! | `class`, `tuning` | settings of single connections; receive buffers that grow |
 //! | `path` | how large a segment gets through, and what the host remembers of it |
 //! | `expire` | deadlines |
 //! | `record`, `key`, `slot` | a connection's memory, a flow's name, a table's entry |
@@ -16,6 +17,7 @@
 //! | `syn_table`, `time_wait`, `listener` | the other tables |
 //! | `conn` | what the application does with a connection |
 
+mod class;
 mod conn;
 mod expire;
 mod handshake;
@@ -36,6 +38,7 @@ mod send_queue;
 pub(crate) mod slot;
 pub(crate) mod syn_table;
 pub(crate) mod time_wait;
+mod tuning;
 
 use alloc::vec::Vec;
 
@@ -43,6 +46,7 @@ use freeway_base::{FlowHash, HashKey, Rng, counters};
 use freeway_collections::{BuildError, FlowTable, Slab, Wheel};
 use freeway_mem::{Arena, PacketPool};
 
+pub use class::ConfigureError;
 pub use conn::{Conn, ConnId};
 pub use item::Lent;
 pub use listener::{ListenConfig, ListenError, ListenerId};
@@ -61,6 +65,7 @@ use record::Connection;
 use slot::Slot;
 use syn_table::SynTable;
 use time_wait::TimeWaitTable;
+use tuning::Tuning;
 
 /// No entry: the index that no table reaches.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -91,10 +96,16 @@ counters! {
         closed_timed_out,
         /// Connections aborted by the application.
         closed_aborted,
+        /// Of these, closed ones that did not deliver what was queued in time.
+        lingered_out,
         /// Segments sent again.
         retransmitted,
         /// Resets sent.
         resets_out,
+        /// Connections whose data was sent several times in vain (R1 of RFC 9293).
+        stalled,
+        /// Receive buffers made larger, because the application took all that they let through.
+        windows_widened,
         /// Segments held out of order.
         out_of_order,
         /// Dropped: the header was cut short or lied about its length.
@@ -145,6 +156,8 @@ pub(crate) struct TcpHost<S: Copy + Default + 'static> {
     pub(crate) wheel: Wheel,
     pub(crate) store: Store,
     pub(crate) listeners: Listeners,
+    /// Receive buffers being measured.
+    pub(crate) tuning: Tuning,
     /// Connections with events for the application.
     pub(crate) ready: List,
     /// Connections with something to transmit.
@@ -192,7 +205,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             time_wait: TimeWaitTable::new(arena, config.max_time_wait)?,
             wheel: Wheel::new(arena, config.timers(), now)?,
             store: Store::new(arena, config, pool, large)?,
-            listeners: Listeners::new(),
+            listeners: Listeners::with_classes(config.max_classes),
+            tuning: Tuning::new(config.tuned_connections),
             ready: List::EMPTY,
             dirty: List::EMPTY,
             starved: List::EMPTY,

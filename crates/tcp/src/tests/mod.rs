@@ -16,6 +16,7 @@ mod loss;
 mod opening;
 mod path;
 mod resets;
+mod settings;
 mod storm;
 mod timestamps;
 mod transfer;
