@@ -285,6 +285,8 @@ fn fill_levels(occupancy: &Occupancy) -> impl Iterator<Item = (&'static str, u64
         flows,
         timers,
         items,
+        classes,
+        paths,
         buffers,
         buffers_low_water,
     } = *occupancy;
@@ -299,6 +301,8 @@ fn fill_levels(occupancy: &Occupancy) -> impl Iterator<Item = (&'static str, u64
         ("timers", timers),
         ("items", items.0),
         ("items_max", items.1),
+        ("classes", classes),
+        ("paths", paths),
         ("buffers", buffers.0),
         ("buffers_max", buffers.1),
         ("buffers_free_least", buffers_low_water),

@@ -58,6 +58,12 @@ pub trait Application {
         let _ = conn;
     }
 
+    /// The same data was sent [`stall_retries`](freeway_tcp::Config::stall_retries) times and nobody answered (RFC 9293,
+    /// MUST-20, R1). The connection goes on trying until its `user_timeout`; the application may know better.
+    fn stalled(&mut self, conn: Conn<'_, Self::Conn>) {
+        let _ = conn;
+    }
+
     /// The time set by [`Conn::set_timer`] has come.
     fn timer(&mut self, conn: Conn<'_, Self::Conn>) {
         let _ = conn;

@@ -40,6 +40,16 @@ pub struct StackConfig {
     pub large_pool: PoolConfig,
     /// Received segments that one connection may hold out of order. Default 256.
     pub max_out_of_order: u16,
+    /// Different sets of settings that connections may have by [`Conn::configure`](crate::Conn::configure); at the bound a
+    /// change is refused. Default 256, about 250 bytes each.
+    pub max_classes: u16,
+    /// Connections whose receive buffers are measured, and grow, at the same time; further ones wait until one of these has
+    /// stopped. Rounded up to a power of two. Default 4,096, 40 bytes each.
+    pub tuned_connections: u16,
+    /// Buffers that may hold what peers sent and nobody has read, for all connections together: receive windows stop
+    /// growing at half of it and shrink from three quarters on; at the bound payload is dropped, to be sent again. `None`
+    /// is three eighths of all buffers. Default none.
+    pub receive_budget: Option<u32>,
     /// Bytes that one connection may have queued for sending, acknowledged or not. Default 256 KiB.
     pub send_buffer: u32,
     /// Resets that strangers may provoke, per second; each second a random part of it, up to a half, is lost. Default
@@ -106,6 +116,9 @@ impl StackConfig {
             pool,
             large_pool: PoolConfig { buffers: 64, buffer_size: 128 * 1024, ..PoolConfig::default() },
             max_out_of_order: 256,
+            max_classes: 256,
+            tuned_connections: 4_096,
+            receive_budget: None,
             send_buffer: 256 * 1024,
             replies_per_second: 10_000,
             reply_burst: 10_000,

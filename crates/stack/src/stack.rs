@@ -72,6 +72,10 @@ pub struct Occupancy {
     pub peers: u32,
     /// Pieces of queued data.
     pub items: (u32, u32),
+    /// Sets of settings that single connections have of their own.
+    pub classes: u32,
+    /// Destinations whose paths are known to carry less than their links.
+    pub paths: u32,
     /// Timers that are armed.
     pub timers: u32,
     /// Entries of the flow table: connections in every stage of life.
@@ -122,7 +126,10 @@ impl<S: Copy + Default + 'static> Stack<S> {
                 self.tcp.gather(&self.net, inbound);
             }
             Ingress::Transport(inbound) => self.udp.input(now, &mut self.net, inbound),
-            Ingress::Error(notice) => self.tcp.icmp_error(now, &mut self.net, &notice),
+            Ingress::Error(notice) if notice.protocol == Protocol::TCP => {
+                self.tcp.icmp_error(now, &mut self.net, &notice);
+            }
+            Ingress::Error(notice) => self.udp.icmp_error(now, &mut self.net, &notice),
             Ingress::Consumed => {}
         }
     }
@@ -156,6 +163,10 @@ impl<S: Copy + Default + 'static> Stack<S> {
         let Some(connection) = self.tcp.connections.get_mut(index) else { return };
         let flags = connection.socket.flags;
         connection.socket.flags.remove(Flags::EVENTS.difference(Flags::CLOSED));
+        let stalled = !flags.contains(Flags::DETACHED) && flags.contains(Flags::STALLED);
+        if stalled {
+            connection.socket.flags.remove(Flags::STALLED);
+        }
         if flags.contains(Flags::ACCEPTED) {
             app.accepted(Conn::new(self, index));
             self.tcp.after_accepted(index);
@@ -168,6 +179,9 @@ impl<S: Copy + Default + 'static> Stack<S> {
         }
         if flags.contains(Flags::WRITABLE) && self.take_want(index) {
             app.writable(Conn::new(self, index));
+        }
+        if stalled {
+            app.stalled(Conn::new(self, index));
         }
         if flags.contains(Flags::TIMER) {
             app.timer(Conn::new(self, index));
@@ -239,8 +253,9 @@ impl<S: Copy + Default + 'static> Stack<S> {
 
     /// What TCP knows of each connection, with its name; a walk over the whole table.
     pub fn connections(&self) -> impl Iterator<Item = (ConnId, Info)> {
-        self.tcp.connections.iter().map(|(index, connection)| {
-            (ConnId { index, serial: connection.socket.serial }, connection.tcb.info())
+        self.tcp.connections.iter().filter_map(|(index, connection)| {
+            let info = self.tcp.info(self.now, &self.net, index)?;
+            Some((ConnId { index, serial: connection.socket.serial }, info))
         })
     }
 
@@ -258,6 +273,8 @@ impl<S: Copy + Default + 'static> Stack<S> {
             time_wait: tcp.time_wait.len(),
             peers: tcp.peers(),
             items: (tcp.store.items.len(), tcp.store.items.capacity()),
+            classes: tcp.listeners.classes.len() as u32,
+            paths: self.net.paths_known(self.now) as u32,
             timers: tcp.wheel.armed(),
             flows: tcp.flows.len(),
             buffers: (self.pool.in_use(), self.pool.capacity()),

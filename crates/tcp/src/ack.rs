@@ -36,7 +36,7 @@ impl Tcb {
         if self.snd_una.is_before(arrival.repr.ack) {
             self.on_progress(cx, arrival, flight, outcome);
         } else if self.is_duplicate(arrival) {
-            self.on_duplicate(cx, flight);
+            self.on_duplicate(cx, held, flight);
         }
         // An ACK older than SND.UNA brings an older window, too.
         if is_current && arrival.repr.ack == self.snd_una {
@@ -106,10 +106,12 @@ impl Tcb {
             && self.snd_wnd > 0
     }
 
-    fn on_duplicate(&mut self, cx: &Context<'_>, flight: Option<&mut Flight>) {
+    fn on_duplicate(&mut self, cx: &Context<'_>, held: &Held, flight: Option<&mut Flight>) {
         let mss = self.full();
         match self.recovery.on_duplicate(self.snd_nxt) {
             Duplicate::Counted | Duplicate::Ignored => {}
+            // RFC 4821, section 7.6.1: it says how large segments may be, and nothing of congestion.
+            Duplicate::Loss if held.probe.covers(self.snd_una) => self.on_probe_lost(cx, held.probe),
             Duplicate::Loss => {
                 // RFC 5681, section 3.2, steps 2 and 3. What limited transmit sent beyond the window is not counted.
                 let out = self.in_flight().min(self.congestion.cwnd);

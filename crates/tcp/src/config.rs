@@ -7,6 +7,7 @@
 use freeway_base::{Duration, Instant};
 
 use crate::congestion::Algorithm;
+use crate::path::PathProbing;
 
 /// What every call needs to know beside the connection.
 #[derive(Clone, Copy, Debug)]
@@ -18,16 +19,19 @@ pub struct Context<'a> {
 }
 
 /// Settings of a class of connections.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Config {
     /// The MSS to advertise and not to exceed: the interface's MTU less 40 (IPv4) or 60 (IPv6) bytes, options
     /// not subtracted (RFC 9293, SHLD-6, MUST-67; RFC 6691). Default 1460.
     pub mss: u16,
     /// The peer's MSS when its SYN says nothing: 536 for IPv4, 1220 for IPv6 (RFC 9293, MUST-15). Default 536.
     pub default_mss: u16,
-    /// Bytes of payload the caller is ready to hold per connection; decides the window scale. Default 256 KiB,
-    /// at most 1 GiB. Costs memory only where a peer sends more than the application reads.
+    /// Bytes of payload that the caller is ready to hold for a connection in the beginning, and while memory is short. Default
+    /// 65,535, at most 1 GiB. Costs memory only where a peer sends more than the application reads.
     pub receive_window: u32,
+    /// What the receive window may grow to, while the application takes in a round trip all that it lets through; decides the
+    /// window scale. With no more than `receive_window` it does not grow. Default 6 MiB, at most 1 GiB. Costs memory as above.
+    pub receive_window_max: u32,
     /// Offers window scaling (RFC 7323). Default on; off caps windows at 64 KiB.
     pub window_scale: bool,
     /// Offers timestamps (RFC 7323). Default on; costs 12 bytes a segment, buys PAWS and better round-trip times.
@@ -59,6 +63,17 @@ pub struct Config {
     pub quick_acks: u8,
     /// Nagle's algorithm: no small segment while data is in flight (RFC 9293, SHLD-7). Default off.
     pub nagle: bool,
+    /// Only full segments: the rest waits until it fills one, or for the retransmission time-out, at least 200 ms, or until
+    /// this is off again. A FIN, and what is queued when the window is too small for a full segment, goes out. Default off.
+    pub cork: bool,
+    /// Finds out by itself what segments the path carries (RFC 4821). Default: when it seems to swallow large ones. Costs
+    /// a retransmission for each probe that is too large.
+    pub path_probing: PathProbing,
+    /// The segment that nearly every path carries, options not included, where probing begins (RFC 4821, section 7.2).
+    /// Default 1024.
+    pub path_base_mss: u16,
+    /// No black hole makes segments shorter than this. Default 512.
+    pub path_floor_mss: u16,
     /// Probes for idle connections. Default none (RFC 9293, MUST-25).
     pub keepalive: Option<Keepalive>,
     /// Retransmissions of a SYN before an active open fails. Default 7: 183 s with the default time-outs (RFC
@@ -79,10 +94,22 @@ pub struct Config {
     /// closed for reading too (a half-closed connection waits for ever); `None` always waits for ever, as RFC 9293
     /// does. Default 60 s.
     pub fin_wait_2: Option<Duration>,
+    /// Bytes that the application may have queued for sending, acknowledged or not; `None` is the stack's own bound,
+    /// which is also the most there can be. Default none.
+    pub send_buffer: Option<u32>,
+    /// No more than so many bytes are queued that were not sent yet: what is written late is written fresh. Default no bound.
+    pub not_sent_low_water: u32,
+    /// How long a closed connection may take to deliver what is queued, before it is reset; zero resets it at once, and
+    /// `None` lets it take as long as the peer answers (RFC 9293, section 3.6). Default none.
+    pub linger: Option<Duration>,
+    /// The differentiated services code point of all segments, 6 bits (RFC 9293, MUST-48). Default 0.
+    pub dscp: u8,
+    /// The time to live, or hop limit, of all segments (RFC 9293, MUST-49); `None` is the host's. Default none.
+    pub hop_limit: Option<u8>,
 }
 
 /// Probes of an idle connection (RFC 9293, section 3.8.4). Nothing is sent while the connection is in use.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Keepalive {
     /// Silence before the first probe. Default 2 h (RFC 9293, MUST-28).
     pub idle: Duration,
@@ -97,7 +124,8 @@ impl Default for Config {
         Self {
             mss: 1460,
             default_mss: 536,
-            receive_window: 256 << 10,
+            receive_window: 65_535,
+            receive_window_max: 6 << 20,
             window_scale: true,
             timestamps: true,
             sack: false,
@@ -111,6 +139,10 @@ impl Default for Config {
             delayed_ack: Some(Duration::from_millis(40)),
             quick_acks: 16,
             nagle: false,
+            cork: false,
+            path_probing: PathProbing::BlackHole,
+            path_base_mss: 1_024,
+            path_floor_mss: 512,
             keepalive: None,
             syn_retries: 7,
             syn_ack_retries: 5,
@@ -118,6 +150,11 @@ impl Default for Config {
             user_timeout: Duration::from_secs(120),
             time_wait: Duration::from_secs(60),
             fin_wait_2: Some(Duration::from_secs(60)),
+            send_buffer: None,
+            not_sent_low_water: u32::MAX,
+            linger: None,
+            dscp: 0,
+            hop_limit: None,
         }
     }
 }

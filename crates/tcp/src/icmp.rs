@@ -3,7 +3,6 @@
 use freeway_wire::tcp::SeqNumber;
 
 use crate::config::Context;
-use crate::negotiate;
 use crate::outcome::Events;
 use crate::state::State;
 use crate::tcb::{Marks, Tcb};
@@ -27,7 +26,8 @@ impl Tcb {
     /// An ICMP error quotes a segment of ours that began at `seq`.
     ///
     /// Believed only if that lies in flight (RFC 5927, section 4.1); and no such message ends a connection that is
-    /// open, because anybody on the way, or off it, could send one (section 5.2).
+    /// open, because anybody on the way, or off it, could send one (section 5.2). "Too big" is believed if it
+    /// narrows the path: then [`Events::PATH`] is reported, and else the message told nothing.
     pub fn on_icmp(&mut self, cx: &Context<'_>, error: IcmpError, seq: SeqNumber) -> Events {
         if !seq.in_window(self.snd_una, self.in_flight()) {
             return Events::empty();
@@ -39,31 +39,23 @@ impl Tcb {
                 Events::REFUSED
             }
             IcmpError::Hard | IcmpError::Soft => Events::SOFT_ERROR,
-            IcmpError::PacketTooBig { mss } => {
-                self.on_narrow_path(cx, mss);
-                Events::empty()
-            }
+            IcmpError::PacketTooBig { mss } => self.on_narrow_path(cx, mss),
         }
     }
 
     /// Segments in flight are too big: cut anew and sent again at once, without blaming congestion (RFC 1191,
     /// section 6.4).
-    fn on_narrow_path(&mut self, cx: &Context<'_>, mss: u16) {
+    fn on_narrow_path(&mut self, cx: &Context<'_>, mss: u16) -> Events {
         let before = self.mss;
-        self.set_path_mss(mss);
-        if self.mss < before && self.state.transmits() {
+        self.set_path_mss(mss.min(self.path_mss()));
+        if self.mss == before {
+            return Events::empty();
+        }
+        if self.state.transmits() && self.in_flight() > 0 {
             self.recovery.resend_all(self.snd_una, self.snd_nxt);
             self.marks.insert(Marks::UNEVEN);
             self.arm_resend(cx);
         }
-    }
-
-    /// The path carries segments of at most `mss` bytes, options included. Only ever narrows: what a path may
-    /// carry more is for probing to find out.
-    pub fn set_path_mss(&mut self, mss: u16) {
-        let payload = negotiate::payload_of(mss, self.marks.contains(Marks::TIMESTAMPS));
-        self.mss = self.mss.min(payload);
-        // A window of less than a segment would let nothing out.
-        self.congestion.cwnd = self.congestion.cwnd.max(u32::from(self.mss));
+        Events::PATH
     }
 }

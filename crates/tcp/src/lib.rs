@@ -28,18 +28,20 @@
 //! | `handshake`, `negotiate` | SYN-RECEIVED without a TCB; options of a SYN |
 //! | `cookie` | SYN-RECEIVED without any memory at all |
 //! | `close`, `time_wait`, `reset` | the ends of a connection |
-//! | `window` | the receive window and its silly-window rule |
+//! | `window` | the receive window, its silly-window rule, and how its buffer grows |
 //! | `transmit`, `sendable` | what to send next, and whether it is worth a segment |
+//! | `settings` | settings that change while the connection lives |
 //! | `timers`, `clock`, `rtt` | deadlines, their unit, the retransmission time-out |
 //! | `congestion`, `recovery` | how much may be in flight; what to send again |
-//! | `icmp`, `isn`, `info` | errors of the path; initial sequence numbers; figures for people |
+//! | `icmp`, `path` | errors of the path; how large a segment it carries |
+//! | `isn`, `info` | initial sequence numbers; figures for people |
 //!
 //! # Reading list
 //!
 //! RFC 9293 (TCP), 7323 (window scale, timestamps, PAWS), 6298 (retransmission timer), 5681 (congestion
 //! control), 9438 (CUBIC), 9406 (HyStart++), 8257 (DCTCP), 3465 (byte counting), 6582 (NewReno), 3042 (limited
 //! transmit), 6928 (initial window of ten), 3168 and 8311 (ECN), 5961 (blind attacks), 6528 (initial sequence
-//! numbers), 1337 and 6191 (TIME-WAIT), 5927 (ICMP), 2018 (SACK-permitted).
+//! numbers), 1337 and 6191 (TIME-WAIT), 5927 (ICMP), 4821 (path MTU probing), 2018 (SACK-permitted).
 //!
 //! # Where it differs from the letter
 //!
@@ -67,12 +69,14 @@ mod info;
 mod isn;
 mod negotiate;
 mod outcome;
+mod path;
 mod receive;
 mod recovery;
 mod reset;
 mod rtt;
 mod segment;
 mod sendable;
+mod settings;
 mod syn_sent;
 mod tcb;
 mod time_wait;
@@ -91,7 +95,8 @@ pub use handshake::{SynReceived, SynTimeout, SynVerdict};
 pub use icmp::IcmpError;
 pub use info::Info;
 pub use isn::{isn, timestamp_offset};
-pub use outcome::{Accept, DropReason, Events, Held, Outcome, Reply};
+pub use outcome::{Accept, DropReason, Events, Held, Outcome, Pressure, Reply};
+pub use path::{PathProbing, Probe};
 pub use recovery::Flight;
 pub use reset::reset_for;
 pub use segment::{Arrival, Outgoing};

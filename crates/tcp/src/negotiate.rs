@@ -58,9 +58,9 @@ pub(crate) fn payload_of(mss: u16, timestamps: bool) -> u16 {
     mss.max(MSS_MIN) - if timestamps { TIMESTAMPS_LEN } else { 0 }
 }
 
-/// The shift that lets 16 bits hold the receive window.
+/// The shift that lets 16 bits hold the largest receive window.
 pub(crate) fn shift(config: &Config) -> u8 {
-    let bits = u32::BITS - config.receive_window.leading_zeros();
+    let bits = u32::BITS - config.receive_window_limit().leading_zeros();
     bits.saturating_sub(16).min(u32::from(SCALE_MAX)) as u8
 }
 
@@ -90,12 +90,14 @@ mod tests {
 
     #[test]
     fn the_shift_is_the_least_that_holds_the_window() {
-        let of = |receive_window| shift(&Config { receive_window, ..Config::default() });
+        let of =
+            |receive_window| shift(&Config { receive_window, receive_window_max: 0, ..Config::default() });
         assert_eq!(of(0), 0);
         assert_eq!(of(65_535), 0);
         assert_eq!(of(65_536), 1);
         assert_eq!(of(256 << 10), 3);
         assert_eq!(of(u32::MAX), 14);
+        assert_eq!(shift(&Config::default()), 7);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use bitflags::bitflags;
 use freeway_wire::tcp::SeqNumber;
 
+use crate::path::Probe;
 use crate::segment::Outgoing;
 
 /// What the caller holds for the connection.
@@ -16,6 +17,22 @@ pub struct Held {
     pub closed: bool,
     /// Whether segments wait for a gap to close.
     pub out_of_order: bool,
+    /// Whether the caller is short of memory for what peers send.
+    pub pressure: Pressure,
+    /// The path probe that [`poll_probe`](crate::Tcb::poll_probe) gave, until it is acknowledged or sent again.
+    pub probe: Probe,
+}
+
+/// How short of memory the caller is for what peers send.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Pressure {
+    /// Not at all: receive buffers may grow.
+    #[default]
+    None,
+    /// Receive buffers grow no further.
+    Some,
+    /// Receive buffers count as large as they were in the beginning.
+    High,
 }
 
 /// What a segment brought.
@@ -89,6 +106,8 @@ bitflags! {
         const STALLED = 1 << 8;
         /// The path reported an error that may pass (RFC 9293, SHLD-25).
         const SOFT_ERROR = 1 << 9;
+        /// The path was found to carry less: [`path_mss`](crate::Tcb::path_mss) is to be remembered.
+        const PATH = 1 << 10;
     }
 }
 

@@ -3,6 +3,7 @@
 
 use freeway_wire::tcp::SeqNumber;
 
+use crate::config::Config;
 use crate::outcome::Held;
 use crate::tcb::{Marks, Tcb};
 
@@ -21,6 +22,27 @@ impl Share {
     }
 }
 
+/// What a short segment may have to wait for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Delay {
+    /// Nothing.
+    None,
+    /// The acknowledgment of all that is in flight (Nagle's algorithm).
+    Nagle,
+    /// More bytes, until it is a full one.
+    Cork,
+}
+
+impl Delay {
+    pub(crate) const fn new(config: &Config) -> Self {
+        match (config.cork, config.nagle) {
+            (true, _) => Self::Cork,
+            (false, true) => Self::Nagle,
+            (false, false) => Self::None,
+        }
+    }
+}
+
 impl Tcb {
     /// Whether [`poll_transmit`](Self::poll_transmit) has something to do. It may still find nothing to send:
     /// Nagle's algorithm is decided there.
@@ -35,8 +57,8 @@ impl Tcb {
             return false;
         }
         self.share_to_resend(held).is_some()
-            || self.new_share(held, false).is_some()
-            || self.needs_persist(held)
+            || self.new_share(held, Delay::None).is_some()
+            || self.needs_persist(held, Delay::None)
     }
 
     /// What was sent before and is to be sent again now.
@@ -68,7 +90,7 @@ impl Tcb {
     }
 
     /// What was never sent and may be sent now.
-    pub(crate) fn new_share(&self, held: &Held, nagle: bool) -> Option<Share> {
+    pub(crate) fn new_share(&self, held: &Held, delay: Delay) -> Option<Share> {
         if self.marks.contains(Marks::FIN_SENT) || self.recovery.resend_from().is_some() {
             return None;
         }
@@ -83,7 +105,7 @@ impl Tcb {
         let is_last = len == unsent;
         let fin = wants_fin && is_last && window > len;
         let share = Share { seq: self.snd_nxt, len, fin };
-        self.is_worthwhile(&share, unsent, sent, nagle).then_some(share)
+        self.is_worthwhile(&share, unsent, sent, delay).then_some(share)
     }
 
     /// What the peer's window has room for. A forced probe always finds room for one number (MUST-36).
@@ -99,9 +121,9 @@ impl Tcb {
         self.congestion.cwnd.saturating_add(extra).saturating_sub(flight)
     }
 
-    /// Section 3.8.6.2.1: a full segment; all there is (and Nagle agrees); a good part of the peer's buffer while
+    /// Section 3.8.6.2.1: a full segment; all there is (and Nagle and the cork agree); a good part of the peer's buffer while
     /// nothing is in flight; or anything at all once the override timer, here the persist timer, has expired.
-    fn is_worthwhile(&self, share: &Share, unsent: u32, sent: u32, nagle: bool) -> bool {
+    fn is_worthwhile(&self, share: &Share, unsent: u32, sent: u32, delay: Delay) -> bool {
         if share.len == 0 {
             return share.fin;
         }
@@ -109,19 +131,24 @@ impl Tcb {
             return true;
         }
         if share.len == unsent {
-            return !nagle || sent == 0 || share.fin;
+            return match delay {
+                Delay::None => true,
+                Delay::Nagle => sent == 0 || share.fin,
+                Delay::Cork => share.fin,
+            };
         }
         // Fs of the RFC, 1/2, of a maximum that is known as a power of two: between a quarter and a half of it.
         let good_part = (1u32 << self.max_window_bits) >> 2;
         sent == 0 && share.len >= good_part.max(1)
     }
 
-    /// Nothing is in flight, something waits, and the window does not let it out: only the persist timer will.
-    pub(crate) fn needs_persist(&self, held: &Held) -> bool {
+    /// Nothing is in flight, something waits, and the window (or the cork) does not let it out: only the persist timer
+    /// will.
+    pub(crate) fn needs_persist(&self, held: &Held, delay: Delay) -> bool {
         self.snd_una == self.snd_nxt
             && (held.queued > 0 || self.marks.contains(Marks::FIN_WANTED))
             && !self.marks.contains(Marks::FIN_SENT)
             && !self.marks.contains(Marks::RESEND_ARMED)
-            && self.new_share(held, false).is_none()
+            && self.new_share(held, delay).is_none()
     }
 }

@@ -21,6 +21,7 @@ use crate::negotiate::{self, Agreed};
 use crate::recovery::Recovery;
 use crate::rtt::Rtt;
 use crate::state::State;
+use crate::window::Growth;
 
 /// One connection.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +56,7 @@ pub struct Tcb {
     pub(crate) ack_at: Tick,
     // ---- line 0: the rest ----
     pub(crate) marks: Marks,
-    /// Payload bytes of a full segment, options subtracted (MUST-16).
+    /// Payload bytes of a full segment, options subtracted, as far as the path carries them (MUST-16).
     pub(crate) mss: u16,
     /// The longest segment the peer sent so far: what "every second full segment" refers to.
     pub(crate) peer_segment: u16,
@@ -86,6 +87,10 @@ pub struct Tcb {
     pub(crate) backoff: u8,
     /// Unanswered keepalive probes.
     pub(crate) probes: u8,
+    /// How far the receive buffer has grown beyond its first size.
+    pub(crate) growth: Growth,
+    /// What `mss` may be at most: as the two SYNs agreed, whatever the path carries.
+    pub(crate) mss_max: u16,
 }
 
 const _: () = assert!(size_of::<Tcb>() <= 120);
@@ -130,6 +135,10 @@ bitflags! {
         const UNEVEN = 1 << 15;
         /// The SYN was sent more than once.
         const SYN_LOST = 1 << 16;
+        /// Segments shrank because something on the path swallows longer ones: the next acknowledgment proves it.
+        const PATH_NEWS = 1 << 30;
+        /// `mss` grows by probes alone.
+        const PROBES_PATH = 1 << 31;
     }
 }
 
@@ -227,6 +236,8 @@ impl Tcb {
             retries: 0,
             backoff: 0,
             probes: 0,
+            growth: Growth::default(),
+            mss_max: 0,
         };
         tcb.agree(agreed);
         tcb
@@ -239,6 +250,7 @@ impl Tcb {
         self.marks.set(Marks::TIMESTAMPS, timestamps);
         self.marks.set(Marks::SACK, sack);
         self.mss = negotiate::payload_of(mss, timestamps);
+        self.mss_max = self.mss;
         self.peer_segment = self.peer_segment.min(self.mss);
     }
 

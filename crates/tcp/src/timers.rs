@@ -78,7 +78,9 @@ impl Tcb {
         if self.stalled_since.elapsed(cx.now) >= cx.config.user_timeout {
             return self.time_out();
         }
-        self.backoff = self.backoff.saturating_add(1);
+        if self.snd_wnd < self.full() {
+            self.backoff = self.backoff.saturating_add(1);
+        } // Otherwise it was the cork that held the bytes back, and no fault of the peer's.
         self.marks.insert(Marks::FORCE | Marks::UNEVEN);
         self.arm_resend(cx);
         Events::empty()
@@ -107,6 +109,7 @@ impl Tcb {
         }
         self.retries = self.retries.saturating_add(1);
         self.backoff = self.backoff.saturating_add(1);
+        self.suspect_black_hole(cx);
         self.marks.insert(Marks::UNEVEN);
         self.arm_resend(cx);
         // R1 (MUST-20).

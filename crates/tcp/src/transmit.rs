@@ -11,7 +11,7 @@ use crate::negotiate::{self, Agreed};
 use crate::outcome::Held;
 use crate::recovery::Flight;
 use crate::segment::Outgoing;
-use crate::sendable::Share;
+use crate::sendable::{Delay, Share};
 use crate::state::State;
 use crate::tcb::{Marks, Tcb};
 
@@ -33,10 +33,11 @@ impl Tcb {
             if let Some(share) = self.share_to_resend(held) {
                 return Some(self.emit_again(cx, held, flight, &share));
             }
-            if let Some(share) = self.new_share(held, cx.config.nagle) {
+            let delay = Delay::new(cx.config);
+            if let Some(share) = self.new_share(held, delay) {
                 return Some(self.emit_new(cx, held, flight, &share));
             }
-            if self.needs_persist(held) {
+            if self.needs_persist(held, delay) {
                 self.arm_persist(cx);
             }
         }
@@ -82,7 +83,7 @@ impl Tcb {
     }
 
     /// Data (or a FIN) for the first time.
-    fn emit_new(
+    pub(crate) fn emit_new(
         &mut self,
         cx: &Context<'_>,
         held: &Held,

@@ -16,6 +16,15 @@ pub struct NetConfig {
     /// Packets that may wait for all neighbours together; at the bound the newest goes. Default 256, 24 bytes
     /// and a packet buffer each.
     pub pending: u16,
+    /// Destinations whose paths are known to carry less than their links; at the bound the one that would be forgotten
+    /// next goes. Default 1,024, 48 bytes each.
+    pub paths: u16,
+    /// How long a path's MTU is believed, before the link's is tried again (RFC 1191, section 6.3; RFC 8201, section 4).
+    /// Default 10 minutes.
+    pub path_expiry: Duration,
+    /// The least path MTU that a message over IPv4 can bring about: reports of less are not believed, for only an attacker
+    /// gains by segments so short (RFC 5927, section 7.2). Default 552. Over IPv6 it is 1,280, always (RFC 8201, section 4).
+    pub path_mtu_min_v4: u16,
     /// Routes, those of the interfaces' own networks included. Default 64.
     pub routes: u16,
     /// The host's own addresses, on all interfaces. Default 64, about 100 bytes each.
@@ -55,6 +64,9 @@ impl Default for NetConfig {
             neighbors: 1_024,
             pending_per_neighbor: 4,
             pending: 256,
+            paths: 1_024,
+            path_expiry: Duration::from_secs(600),
+            path_mtu_min_v4: 552,
             routes: 64,
             addresses: 64,
             reassemblies: 64,

@@ -29,6 +29,8 @@ freeway_base::counters! {
         fragments_out,
         /// ARP requests and neighbour solicitations sent.
         solicitations_out,
+        /// Paths found to carry less than was known before.
+        paths_narrowed,
         /// Other hosts found using an address of ours.
         address_conflicts,
 
@@ -78,6 +80,11 @@ freeway_base::counters! {
         limited_errors,
         /// Discovery messages that RFC 4861 calls invalid.
         dropped_ndp,
+        /// Reports of packets too big that are not believed: no such packet is in flight, or the MTU is not less than what
+        /// is known, or is less than every link carries.
+        ignored_too_big,
+        /// Remembered paths given up before their time, for newer ones.
+        shed_paths,
         /// Redirects, which this host does not follow.
         ignored_redirects,
         /// Fragments with impossible offsets or lengths.

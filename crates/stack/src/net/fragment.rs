@@ -22,13 +22,18 @@ const fn overhead(header: &IpHeader) -> usize {
 }
 
 impl Net {
-    /// Sends a datagram in fragments, or not at all.
+    /// Sends a datagram in fragments of at most `mtu` bytes, or not at all.
     #[cold]
-    pub(crate) fn send_fragments(&mut self, now: Instant, index: u16, header: &IpHeader, packet: &Packet) {
-        let mtu =
-            self.interface(self.neighbors.iface(index)).map_or(0, |interface| usize::from(interface.mtu));
+    pub(crate) fn send_fragments(
+        &mut self,
+        now: Instant,
+        index: u16,
+        header: &IpHeader,
+        packet: &Packet,
+        mtu: u16,
+    ) {
         let room = (self.pool.buffer_size() as usize).saturating_sub(usize::from(self.pool.headroom()));
-        let most = mtu.saturating_sub(overhead(header)).min(room) & !7;
+        let most = usize::from(mtu).saturating_sub(overhead(header)).min(room) & !7;
         let too_long = header.header_len() + packet.len() > usize::from(u16::MAX);
         if header.dont_fragment || header.protocol == Protocol::TCP || most == 0 || too_long {
             self.counters.dropped_too_big += 1;

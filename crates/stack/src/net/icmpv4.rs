@@ -29,7 +29,8 @@ impl Net {
                 return Ingress::Consumed;
             }
             Type::DST_UNREACHABLE if message.code() == unreachable::FRAGMENTATION_NEEDED => {
-                IcmpKind::PacketTooBig { mtu: path_mtu_v4(message.next_mtu(), message.payload()) }
+                let least = self.config.path_mtu_min_v4;
+                IcmpKind::PacketTooBig { mtu: path_mtu_v4(message.next_mtu(), message.payload(), least) }
             }
             Type::DST_UNREACHABLE => IcmpKind::Unreachable(cause(message.code())),
             Type::TIME_EXCEEDED => IcmpKind::TimeExceeded,

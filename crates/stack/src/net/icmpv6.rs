@@ -9,7 +9,6 @@ use freeway_wire::{Protocol, checksum, ipv6};
 
 use super::Net;
 use super::inbound::{IcmpKind, Inbound, Ingress, Unreachable};
-use super::setup::MTU_MIN_V6;
 
 impl Net {
     #[cold]
@@ -31,7 +30,9 @@ impl Net {
                 return Ingress::Consumed;
             }
             Type::DST_UNREACHABLE => IcmpKind::Unreachable(cause(message.code())),
-            Type::PACKET_TOO_BIG => IcmpKind::PacketTooBig { mtu: path_mtu(message.mtu()) },
+            Type::PACKET_TOO_BIG => {
+                IcmpKind::PacketTooBig { mtu: u16::try_from(message.mtu()).unwrap_or(u16::MAX) }
+            }
             Type::TIME_EXCEEDED => IcmpKind::TimeExceeded,
             // Section 3.4: an unknown next header says that the protocol is not spoken there.
             Type::PARAMETER_PROBLEM if message.code() == parameter_problem::NEXT_HEADER => {
@@ -55,11 +56,6 @@ const fn cause(code: u8) -> Unreachable {
         unreachable::PORT => Unreachable::Port,
         _ => Unreachable::Host,
     }
-}
-
-/// Every IPv6 link takes 1280 bytes; a report of less is not believed (RFC 8201, section 4).
-fn path_mtu(reported: u32) -> u16 {
-    u16::try_from(reported).unwrap_or(u16::MAX).max(MTU_MIN_V6)
 }
 
 /// What an error quotes: source, destination, protocol, and the transport's first bytes.

@@ -67,7 +67,7 @@ pub struct IcmpNotice {
 pub enum IcmpKind {
     /// It could not be delivered.
     Unreachable(Unreachable),
-    /// It was too long for a link on the way, which takes `mtu` bytes: never less than 552 (IPv4) or 1280 (IPv6).
+    /// It was too long for a link on the way, which takes `mtu` bytes, or so the message says.
     PacketTooBig {
         /// Bytes of a whole IP packet.
         mtu: u16,

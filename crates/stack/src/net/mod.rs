@@ -20,6 +20,7 @@
 //! |---|---|---|
 //! | `setup` | what is configured and looked up | RFC 1122, 3.3.1 |
 //! | `address`, `route` | own addresses, ways to others | RFC 6724, RFC 4291 |
+//! | `path`, `too_big` | how large a packet gets through | RFC 1191, RFC 8201, RFC 4821 |
 //! | `interface`, `link` | frames and who they are for | IEEE 802.3, 802.1Q |
 //! | `neighbor`, `pending` | who has which MAC address | RFC 4861, 7.3 |
 //! | `arp`, `ndp` | asking and answering for it | RFC 826, RFC 5227, RFC 4861 |
@@ -49,6 +50,7 @@ mod link;
 mod ndp;
 mod neighbor;
 mod output;
+mod path;
 mod pending;
 mod quote;
 mod reassembly;
@@ -58,6 +60,7 @@ mod setup;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod too_big;
 mod upkeep;
 
 use alloc::vec::Vec;
@@ -73,6 +76,7 @@ pub use inbound::{IcmpKind, IcmpNotice, Inbound, Ingress, Unreachable};
 pub use interface::{InterfaceConfig, RxChecksum};
 pub use neighbor::Hop;
 pub use output::RouteError;
+pub use path::Path;
 pub use route::Route;
 
 use address::Addresses;
@@ -80,6 +84,7 @@ use autoconf::Solicitor;
 use interface::Interface;
 use limit::TokenBucket;
 use neighbor::Neighbors;
+use path::Paths;
 use pending::PendingPool;
 use reassembly::Reassembly;
 use route::Routes;
@@ -95,6 +100,7 @@ pub struct Net {
     addresses: Addresses,
     routes: Routes,
     neighbors: Neighbors,
+    paths: Paths,
     reassembly: Reassembly,
     solicitors: Vec<Solicitor>,
     errors: TokenBucket,
@@ -123,6 +129,7 @@ impl Net {
             addresses: Addresses::new(config.addresses, key),
             routes: Routes::new(config.routes),
             neighbors: Neighbors::new(config.neighbors, pending, key),
+            paths: Paths::new(config.paths, config.path_expiry, key),
             reassembly: Reassembly::new(
                 config.reassemblies,
                 config.reassemblies_per_source,

@@ -17,7 +17,7 @@ use thiserror::Error;
 use super::address::bits;
 use super::header::IpHeader;
 use super::interface::{Interface, LinkHeader};
-use super::neighbor::{Hop, Key, Passage};
+use super::neighbor::{Hop, Key, Passage, State};
 use super::setup::is_host;
 use super::{IfaceId, Net};
 
@@ -53,6 +53,12 @@ impl Net {
         interface.map_or(super::setup::MTU_MIN_V6, |interface| interface.mtu)
     }
 
+    /// Whether a datagram of `len` bytes under `header` goes by this hop in one piece.
+    #[inline]
+    pub fn goes_whole(&self, now: Instant, hop: Hop, header: &IpHeader, len: usize) -> bool {
+        header.header_len() + len <= usize::from(self.datagram_mtu(now, header, len, self.mtu(hop)))
+    }
+
     /// Whether the port that this hop leads to fills in TCP and UDP sums.
     #[inline]
     pub fn tx_checksum(&self, hop: Hop) -> bool {
@@ -76,6 +82,17 @@ impl Net {
     pub fn confirm(&mut self, now: Instant, hop: Hop) {
         if let Some(index) = self.neighbors.index(hop) {
             self.neighbors.confirm_forward(index, now);
+        }
+    }
+
+    /// An upper layer hears nothing by this hop any more: the neighbour is asked whether it is still there (RFC 9293,
+    /// MUST-20; RFC 1122, section 3.3.1.4).
+    #[cold]
+    pub fn doubt(&mut self, now: Instant, hop: Hop) {
+        if let Some(index) = self.neighbors.index(hop)
+            && matches!(self.neighbors.state(index), State::Reachable | State::Stale | State::Delay)
+        {
+            self.neighbors.doubt(index, now);
         }
     }
 
@@ -181,8 +198,10 @@ impl Net {
     #[inline]
     pub(crate) fn send_to(&mut self, now: Instant, index: u16, header: &IpHeader, mut packet: Packet) {
         let Some(interface) = self.interface(self.neighbors.iface(index)) else { return };
-        if header.header_len() + packet.len() > usize::from(interface.mtu) {
-            return self.send_fragments(now, index, header, &packet);
+        let link_mtu = interface.mtu;
+        let mtu = self.datagram_mtu(now, header, packet.len(), link_mtu);
+        if header.header_len() + packet.len() > usize::from(mtu) {
+            return self.send_fragments(now, index, header, &packet, mtu);
         }
         let ident = if header.dont_fragment { 0 } else { self.next_ident(header) as u16 };
         if header.prepend(&mut packet, ident) {
@@ -190,6 +209,16 @@ impl Net {
         } else {
             self.counters.dropped_no_headroom += 1;
         }
+    }
+
+    /// How long a packet may be that may be fragmented: what the path is known to carry, if this packet is long enough for
+    /// the question to matter.
+    #[inline]
+    fn datagram_mtu(&self, now: Instant, header: &IpHeader, len: usize, link_mtu: u16) -> u16 {
+        if header.dont_fragment || header.header_len() + len <= usize::from(self.path_mtu_min(header.dst)) {
+            return link_mtu;
+        }
+        self.path(now, header.dst).map_or(link_mtu, |path| path.mtu.min(link_mtu))
     }
 
     /// Sends an IP packet to a neighbour, or lets it wait for it.

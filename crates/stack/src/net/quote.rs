@@ -11,9 +11,6 @@ use freeway_wire::{Protocol, ipv4};
 use super::Net;
 use super::inbound::{IcmpKind, IcmpNotice, Ingress};
 
-/// The least MTU that is believed over IPv4: below it, segments would be so short that only an attacker gains (RFC 5927, section 7.2).
-pub(crate) const PATH_MTU_MIN_V4: u16 = 552;
-
 /// Source and destination port, and TCP's sequence number.
 const PORTS_AND_SEQ: usize = 8;
 
@@ -63,16 +60,14 @@ pub(crate) fn quoted_v4(quote: &[u8]) -> Option<(IpAddr, IpAddr, Protocol, &[u8]
 }
 
 /// The MTU that a "fragmentation needed" reports. Routers of before 1990 report none: then the next common MTU
-/// below the packet's length is meant (RFC 1191, section 7.1).
-pub(crate) fn path_mtu_v4(reported: u16, quote: &[u8]) -> u16 {
+/// below the packet's length is meant (RFC 1191, section 7.1), as far as it is not below `least`.
+pub(crate) fn path_mtu_v4(reported: u16, quote: &[u8], least: u16) -> u16 {
     const PLATEAUS: [u16; 9] = [32_000, 17_914, 8_166, 4_352, 2_002, 1_492, 1_006, 508, 296];
-    let mtu = if reported == 0 {
-        let sent = ipv4::Packet::new_unchecked(quote).total_len();
-        PLATEAUS.into_iter().find(|&plateau| usize::from(plateau) < sent).unwrap_or(0)
-    } else {
-        reported
-    };
-    mtu.max(PATH_MTU_MIN_V4)
+    if reported != 0 {
+        return reported;
+    }
+    let sent = ipv4::Packet::new_unchecked(quote).total_len();
+    PLATEAUS.into_iter().find(|&plateau| usize::from(plateau) < sent).unwrap_or(0).max(least)
 }
 
 #[cfg(test)]
@@ -84,9 +79,10 @@ mod tests {
         let mut quote = [0x45, 0, 0, 0];
         for (sent, mtu) in [(1_500u16, 1_492), (1_492, 1_006), (9_000, 8_166), (600, 552), (40, 552)] {
             quote[2..].copy_from_slice(&sent.to_be_bytes());
-            assert_eq!(path_mtu_v4(0, &quote), mtu);
+            assert_eq!(path_mtu_v4(0, &quote, 552), mtu);
         }
-        assert_eq!(path_mtu_v4(1_400, &quote), 1_400);
-        assert_eq!(path_mtu_v4(68, &quote), 552);
+        // What a router does report is taken as it is: whether to believe it is decided later.
+        assert_eq!(path_mtu_v4(1_400, &quote, 552), 1_400);
+        assert_eq!(path_mtu_v4(68, &quote, 552), 68);
     }
 }

@@ -15,15 +15,18 @@
 use core::net::SocketAddr;
 use core::ops::Range;
 
-use freeway_base::Duration;
+use freeway_base::{Duration, Instant};
 use freeway_mem::{Packet, SharedPacket};
-use freeway_tcp::{Context, Info, State};
+use freeway_tcp::{Config, Context, Held, Info, State};
 
 use super::TcpHost;
+use super::class::ConfigureError;
 use super::item::Lent;
 use super::list::Which;
+use super::path::headers;
 use super::record::{Connection, Flags, Tick};
 use crate::application::CloseReason;
+use crate::net::Net;
 use crate::stack::Stack;
 
 /// The name of a connection for as long as it lives; never that of another one.
@@ -42,6 +45,20 @@ pub struct Conn<'a, S: Copy + Default + 'static> {
 impl<S: Copy + Default + 'static> TcpHost<S> {
     pub(crate) fn id(&self, index: u32) -> Option<ConnId> {
         self.connections.get(index).map(|connection| ConnId { index, serial: connection.socket.serial })
+    }
+
+    /// All that is known of a connection, from its record and from the side tables.
+    pub(crate) fn info(&self, now: Instant, net: &Net, index: u32) -> Option<Info> {
+        let Connection { tcb, socket, .. } = self.connections.get(index)?;
+        let profile = self.listeners.profiles.get(usize::from(socket.profile))?;
+        let peer = socket.key.remote();
+        let held = self.store.held(socket.queues);
+        Some(Info {
+            receiver_rtt: self.tuning.rtt((index, socket.serial)),
+            path_mtu: Some(tcb.path_mss().saturating_add(headers(peer)).min(net.mtu(socket.hop))),
+            unread: self.store.rx_bytes(socket.queues),
+            ..tcb.info_with(&Context { now, config: &profile.tcp }, &held)
+        })
     }
 
     /// The service number of a connection's profile.
@@ -134,16 +151,16 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
     pub fn consume(&mut self, count: usize) {
         let Some(connection) = self.stack.tcp.connections.get_mut(self.index) else { return };
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        self.stack.tcp.store.rx_consume(&mut connection.socket.queues, count);
-        self.after_read();
+        let taken = self.stack.tcp.store.rx_consume(&mut connection.socket.queues, count);
+        self.after_read(taken);
     }
 
     /// Takes the first piece of what is to be read, in the frame it came in.
     pub fn receive(&mut self) -> Option<SharedPacket> {
         let connection = self.stack.tcp.connections.get_mut(self.index)?;
         let packet = self.stack.tcp.store.rx_take(&mut connection.socket.queues);
-        if packet.is_some() {
-            self.after_read();
+        if let Some(packet) = &packet {
+            self.after_read(packet.data().len() as u32);
         }
         packet
     }
@@ -169,8 +186,8 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
         self.has(Flags::PEER_FINISHED) && self.readable_bytes() == 0 && !cut_off
     }
 
-    /// Tells TCP that there may be more window to offer.
-    fn after_read(&mut self) {
+    /// Tells TCP that there may be more window to offer, or reason to make the buffer larger.
+    fn after_read(&mut self, taken: u32) {
         let now = self.stack.now();
         let tcp = &mut self.stack.tcp;
         let Some(connection) = tcp.connections.get_mut(self.index) else { return };
@@ -183,7 +200,11 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
         let Some(profile) = tcp.listeners.profiles.get(usize::from(connection.socket.profile)) else {
             return;
         };
-        connection.tcb.on_read(&Context { now, config: &profile.tcp }, &held);
+        let (cx, owner) = (Context { now, config: &profile.tcp }, (self.index, connection.socket.serial));
+        if tcp.tuning.taken(&cx, owner, &mut connection.tcb, taken, held.pressure) {
+            tcp.counters.windows_widened += 1;
+        }
+        connection.tcb.on_read(&cx, &held);
         if connection.tcb.wants_transmit(&held) {
             tcp.mark_dirty(self.index);
         }
@@ -201,12 +222,20 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
         if !self.can_write() {
             return 0;
         }
-        let queued = self.stack.tcp.store.tx_bytes(self.queues());
-        if self.stack.tcp.store.has_room_to_send() {
-            self.stack.tcp.limits.send_buffer.saturating_sub(queued) as usize
-        } else {
-            0
+        let Some(connection) = self.record() else { return 0 };
+        let tcp = &self.stack.tcp;
+        let queued = tcp.store.tx_bytes(connection.socket.queues);
+        let Some(config) = self.config() else { return 0 };
+        if !tcp.store.has_room_to_send() {
+            return 0;
         }
+        let bound = config.send_buffer.unwrap_or(u32::MAX).min(tcp.limits.send_buffer);
+        let room = bound.saturating_sub(queued);
+        if config.not_sent_low_water == u32::MAX {
+            return room as usize;
+        }
+        let not_sent = connection.tcb.not_sent(&Held { queued, ..Held::default() });
+        room.min(config.not_sent_low_water.saturating_sub(not_sent)) as usize
     }
 
     /// Bytes queued and not yet acknowledged.
@@ -315,12 +344,16 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
         tcp.mark_dirty(self.index);
     }
 
-    /// Closes both ways. What is queued is still delivered; what the peer sent and nobody read, or sends from
-    /// now on, is answered with a reset (RFC 9293, SHLD-3).
+    /// Closes both ways. What is queued is still delivered, for as long as [`linger`](freeway_tcp::Config::linger) says;
+    /// what the peer sent and nobody read, or sends from now on, is answered with a reset (RFC 9293, SHLD-3).
     pub fn close(&mut self) {
-        if self.readable_bytes() > 0 {
+        let linger = self.config().and_then(|config| config.linger);
+        if self.readable_bytes() > 0 || linger == Some(Duration::ZERO) {
             self.abort();
             return;
+        }
+        if linger.is_some() {
+            self.set_timer(linger);
         }
         if let Some(connection) = self.stack.tcp.connections.get_mut(self.index) {
             connection.socket.flags.insert(Flags::READ_CLOSED);
@@ -360,8 +393,73 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
         self.stack.tcp.rearm(now, self.index);
     }
 
-    /// What TCP knows of the connection.
+    /// What TCP knows of the connection: all that Linux tells in TCP_INFO, as far as it has a meaning here.
     pub fn info(&self) -> Option<Info> {
-        self.record().map(|connection| connection.tcb.info())
+        self.stack.tcp.info(self.stack.now(), &self.stack.net, self.index)
+    }
+
+    // ---- settings of this connection ----
+
+    /// TCP's settings of this connection: its listener's or its open's, until [`configure`](Conn::configure) changes them.
+    pub fn config(&self) -> Option<&Config> {
+        let profile = usize::from(self.record()?.socket.profile);
+        self.stack.tcp.listeners.profiles.get(profile).map(|profile| &profile.tcp)
+    }
+
+    /// Changes settings of this connection alone. What takes effect at once, what with the next segment:
+    ///
+    /// | as Linux calls it | setting | effect |
+    /// |---|---|---|
+    /// | TCP_NODELAY, TCP_CORK | `nagle`, `cork` | at once; taking the cork out sends what waits |
+    /// | TCP_QUICKACK | `delayed_ack`; [`quick_ack`](Conn::quick_ack) | at once |
+    /// | SO_KEEPALIVE, TCP_KEEPIDLE, ... | `keepalive` | from now on |
+    /// | TCP_USER_TIMEOUT | `user_timeout` | at once, for data in flight too |
+    /// | TCP_CONGESTION | `congestion` | with the next acknowledgment |
+    /// | IP_TOS, IP_TTL, IPV6_TCLASS, ... | `dscp`, `hop_limit` | with the next segment |
+    /// | TCP_MAXSEG | `mss` | with the next segment; only ever less than the SYNs agreed on |
+    /// | SO_RCVBUF | `receive_window`, `receive_window_max` | as the window moves; what was promised stays |
+    /// | SO_SNDBUF, TCP_NOTSENT_LOWAT | `send_buffer`, `not_sent_low_water` | with the next write |
+    /// | SO_LINGER | `linger` | when the connection is closed |
+    /// | TCP_RETRIES1 | `stall_retries` | with the next retransmission |
+    ///
+    /// What the SYNs have settled (`window_scale`, `timestamps`, `sack`) stays as it is.
+    ///
+    /// Connections of equal settings share a class, and a connection's record does not grow. Classes are bounded
+    /// ([`max_classes`](crate::StackConfig::max_classes)).
+    ///
+    /// # Errors
+    ///
+    /// See [`ConfigureError`]; nothing has changed then.
+    pub fn configure(&mut self, change: impl FnOnce(&mut Config)) -> Result<(), ConfigureError> {
+        if self.has(Flags::DETACHED) {
+            return Err(ConfigureError::Over);
+        }
+        let old = *self.config().ok_or(ConfigureError::Over)?;
+        let mut new = old;
+        change(&mut new);
+        if new == old {
+            return Ok(());
+        }
+        let now = self.stack.now();
+        let tcp = &mut self.stack.tcp;
+        let connection = tcp.connections.get_mut(self.index).ok_or(ConfigureError::Over)?;
+        connection.socket.profile = tcp.listeners.reclass(connection.socket.profile, &new)?;
+        connection.tcb.on_configured(&Context { now, config: &new }, &old);
+        if connection.socket.flags.contains(Flags::WANTS_ROOM) {
+            // There may be room where there was none.
+            tcp.raise(self.index, Flags::WRITABLE);
+        }
+        tcp.mark_dirty(self.index);
+        Ok(())
+    }
+
+    /// Acknowledges at once what was received and waits for company, and the next segments too, as many as a young
+    /// connection's ([`quick_acks`](freeway_tcp::Config::quick_acks)); or, with `false`, goes back to delaying.
+    pub fn quick_ack(&mut self, on: bool) {
+        let segments = self.config().map_or(0, |config| if on { config.quick_acks.max(1) } else { 0 });
+        if let Some(connection) = self.stack.tcp.connections.get_mut(self.index) {
+            connection.tcb.acknowledge_at_once(segments);
+        }
+        self.stack.tcp.mark_dirty(self.index);
     }
 }

@@ -88,9 +88,24 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             self.mark_dirty(index);
         }
         if timer_due {
+            if self.lingers(index) {
+                // The application has closed: the timer is the bound of what it still delivers.
+                self.counters.lingered_out += 1;
+                self.abort(now, net, index);
+                return;
+            }
             self.raise(index, Flags::TIMER);
         }
         self.rearm(now, index);
+    }
+
+    /// Whether the application has closed the connection and bounds what it still delivers: the timer is that bound.
+    fn lingers(&self, index: u32) -> bool {
+        self.connections.get(index).is_some_and(|connection| {
+            let profile = self.listeners.profiles.get(usize::from(connection.socket.profile));
+            connection.socket.flags.contains(Flags::READ_CLOSED)
+                && profile.is_some_and(|profile| profile.tcp.linger.is_some())
+        })
     }
 
     fn half_open_due(&mut self, now: Instant, net: &mut Net, index: u32) {

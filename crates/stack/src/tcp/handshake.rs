@@ -173,7 +173,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         if let Some(gate) = self.listeners.gate_mut(profile) {
             gate.bake(cx.now);
         }
-        self.send_control(cx.now, net, &key, &mut hop, &syn.syn_ack(cx));
+        self.send_control(cx.now, net, (&key, Some(profile)), &mut hop, &syn.syn_ack(cx));
     }
 
     /// An acknowledgment for a listener: the end of a handshake whose beginning was not kept, if a cookie is in it.
@@ -223,7 +223,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let Some(config) = self.opening_config(net, profile, hop, key.remote()) else { return };
         let outgoing = syn.syn_ack(&Context { now, config: &config });
         let mut hop = hop;
-        self.send_control(now, net, &key, &mut hop, &outgoing);
+        self.send_control(now, net, (&key, Some(profile)), &mut hop, &outgoing);
     }
 
     /// A segment for a half-open connection.

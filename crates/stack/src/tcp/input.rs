@@ -14,8 +14,9 @@ use freeway_wire::{Protocol, checksum};
 use super::key::FlowKey;
 use super::list::Which;
 use super::receive_queue::Inserted;
-use super::record::Flags;
+use super::record::{Connection, Flags};
 use super::slot::Slot;
+use super::tuning::Tuning;
 use super::{NONE, TcpHost};
 use crate::net::{IcmpKind, IcmpNotice, Inbound, Net};
 
@@ -132,6 +133,10 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             self.store.end_flight(&mut connection.socket.queues);
         }
         if acked > 0 {
+            if held.probe.is_some() || connection.tcb.has_path_news() {
+                self.path_acked(now, net, index, &held);
+            }
+            let Some(connection) = self.connections.get_mut(index) else { return };
             net.confirm(now, connection.socket.hop);
             self.store.tx_acked(&mut connection.socket.queues, acked);
             if connection.socket.flags.contains(Flags::WANTS_ROOM) {
@@ -147,6 +152,14 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                 self.abort(now, net, index);
                 return;
             }
+            if accept.in_order && accept.len > 0 {
+                self.measure(
+                    now,
+                    index,
+                    accept.len,
+                    arriving.repr.options.timestamps.map(|stamps| stamps.echo),
+                );
+            }
             let mut packet = arriving.inbound.packet;
             packet.trim_front(arriving.header_len + accept.offset as usize);
             packet.truncate(accept.len as usize);
@@ -159,6 +172,19 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         }
         self.apply(now, net, index, events);
         self.mark_dirty(index);
+    }
+
+    /// A segment of a stream perhaps: for the receive buffer's growth.
+    #[inline]
+    fn measure(&mut self, now: Instant, index: u32, len: u32, echo: Option<u32>) {
+        let Some(Connection { tcb, socket, .. }) = self.connections.get(index) else { return };
+        if Tuning::counts(tcb, len)
+            && let Some(profile) = self.listeners.profiles.get(usize::from(socket.profile))
+        {
+            let cx = Context { now, config: &profile.tcp };
+            let echo = echo.and_then(|echo| tcb.echo_age(&cx, echo).map(|age| (echo, age)));
+            self.tuning.arrived(now, (index, socket.serial), tcb, echo);
+        }
     }
 
     /// Stores accepted payload; what follows from gaps that closed is added to the events.
@@ -235,10 +261,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             return;
         };
         let error = match notice.kind {
-            IcmpKind::PacketTooBig { mtu } => {
-                let headers = if notice.remote.is_ipv4() { 20 + 20 } else { 40 + 20 };
-                IcmpError::PacketTooBig { mss: mtu.saturating_sub(headers) }
-            }
+            IcmpKind::PacketTooBig { mtu } => return self.too_big(now, net, index, mtu, seq),
             kind if kind.is_hard() => IcmpError::Hard,
             _ => IcmpError::Soft,
         };

@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 
 use freeway_collections::{BuildError, Slab};
 use freeway_mem::{Arena, PacketPool, Parked, SharedPacket};
-use freeway_tcp::{Context, Flight, Held, Tcb};
+use freeway_tcp::{Context, Flight, Held, Pressure, Probe, Tcb};
 
 use super::{ListId, NONE};
 use crate::config::StackConfig;
@@ -93,6 +93,8 @@ pub(crate) struct Queues {
     pub(crate) tx_bytes: u32,
     /// What TCP keeps while several segments are in flight, or [`NONE`].
     pub(crate) flight: u32,
+    /// The path probe in flight.
+    pub(crate) probe: Probe,
 }
 
 impl Queues {
@@ -109,6 +111,7 @@ impl Queues {
         tx_sent: 0,
         tx_bytes: 0,
         flight: NONE,
+        probe: Probe::NONE,
     };
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -166,6 +169,8 @@ pub(crate) struct Store {
     held: Sides,
     /// An eighth of the buffers, or of the items if there are fewer.
     eighth: u32,
+    /// Items that may hold what was received.
+    budget: u32,
 }
 
 /// Items held, by side.
@@ -199,19 +204,20 @@ impl Store {
             max_out_of_order: config.max_out_of_order,
             held: Sides::default(),
             eighth,
+            budget: config.receive_budget.unwrap_or(3 * eighth).max(1),
         })
     }
 
     /// Whether payload that continues a stream can be held.
     #[inline]
     pub(crate) fn has_room_to_receive(&self) -> bool {
-        self.held.received < 3 * self.eighth && self.items.len() < self.items.capacity()
+        self.held.received < self.budget && self.items.len() < self.items.capacity()
     }
 
     /// Whether payload that arrived after a gap can be held: what fills the gap must still find room.
     #[inline]
     pub(crate) fn has_room_to_hold(&self) -> bool {
-        self.held.received < 2 * self.eighth && self.items.len() < self.items.capacity()
+        self.held.received < self.budget - self.budget / 3 && self.items.len() < self.items.capacity()
     }
 
     /// Whether one more item can be queued for sending.
@@ -220,6 +226,33 @@ impl Store {
         self.held.sent < 3 * self.eighth
             && self.items.len() < self.items.capacity()
             && self.pool.available() > self.eighth
+    }
+
+    /// How short of buffers this host is for what peers send: receive windows grow while half of the budget is free, and
+    /// shrink when three quarters of it are in use.
+    #[inline]
+    pub(crate) const fn pressure(&self) -> Pressure {
+        let budget = self.budget;
+        if self.held.received >= budget - budget / 4 {
+            Pressure::High
+        } else if self.held.received >= budget / 2 {
+            Pressure::Some
+        } else {
+            Pressure::None
+        }
+    }
+
+    /// The path probe that the connection has in flight.
+    #[inline]
+    pub(crate) fn probe(&self, list: ListId) -> Probe {
+        self.queues.get(list).map_or(Probe::NONE, |queues| queues.probe)
+    }
+
+    /// Remembers the path probe in flight, or that there is none any more.
+    pub(crate) fn set_probe(&mut self, list: ListId, probe: Probe) {
+        if let Some(queues) = self.queues.get_mut(list) {
+            queues.probe = probe;
+        }
     }
 
     /// What the TCB must know of the connection's queues.
@@ -234,9 +267,11 @@ impl Store {
                     queued: queues.tx_bytes,
                     closed: false,
                     out_of_order: queues.rx_out_of_order > 0,
+                    pressure: self.pressure(),
+                    probe: queues.probe,
                 }
             }
-            None => Held::default(),
+            None => Held { pressure: self.pressure(), ..Held::default() },
         }
     }
 
@@ -441,4 +476,4 @@ impl Store {
 }
 
 const _: () = assert!(size_of::<Item>() <= 32);
-const _: () = assert!(size_of::<Queues>() <= 48);
+const _: () = assert!(size_of::<Queues>() <= 56);

@@ -42,6 +42,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             self.connections.remove(index);
             return None;
         }
+        if tcb.state().is_synchronized() {
+            self.adopt_path(now, net, index);
+        }
         self.rearm(now, index);
         Some(index)
     }
@@ -57,10 +60,19 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     fn apply_events(&mut self, now: Instant, net: &mut Net, index: u32, events: Events) {
         if events.contains(Events::ESTABLISHED) {
             self.counters.connected += 1;
+            self.adopt_path(now, net, index);
             self.raise(index, Flags::CONNECTED);
         }
         if events.contains(Events::PEER_FIN) {
             self.raise(index, Flags::PEER_FINISHED | Flags::READABLE);
+        }
+        if events.contains(Events::STALLED) {
+            // RFC 9293, MUST-20 and MUST-21: the next hop is asked whether it still lives, and the user told.
+            if let Some(connection) = self.connections.get(index) {
+                net.doubt(now, connection.socket.hop);
+            }
+            self.counters.stalled += 1;
+            self.raise(index, Flags::STALLED);
         }
         if events.contains(Events::RESET) {
             self.finish(net, index, CloseReason::Reset);
@@ -119,8 +131,10 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let cx = Context { now, config: &config };
         let record = TimeWait::from_tcb(&cx, tcb);
         let (key, mut hop) = (socket.key, socket.hop);
-        let place = self.time_wait.add(key, socket.profile, record, now + config.time_wait);
-        self.send_control(now, net, &key, &mut hop, &record.ack(&cx));
+        // The class may end with the connection; what it was made from stays.
+        let base = self.listeners.base(socket.profile);
+        let place = self.time_wait.add(key, base, record, now + config.time_wait);
+        self.send_control(now, net, (&key, Some(base)), &mut hop, &record.ack(&cx));
         let Some(place) = place else { return };
         let hash = self.hash(net, &key);
         if self.flows.insert(hash, Slot::TimeWait(place).pack()).is_err() {
@@ -150,10 +164,10 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         }
         let config = profile.tcp;
         let outgoing = connection.tcb.abort(&Context { now, config: &config });
-        let (key, mut hop) = (connection.socket.key, connection.socket.hop);
+        let (key, mut hop, of) = (connection.socket.key, connection.socket.hop, connection.socket.profile);
         if let Some(outgoing) = outgoing {
             self.counters.resets_out += 1;
-            self.send_control(now, net, &key, &mut hop, &outgoing);
+            self.send_control(now, net, (&key, Some(of)), &mut hop, &outgoing);
         }
         self.finish(net, index, CloseReason::Aborted);
     }
@@ -177,7 +191,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         self.leave(index);
         let connection = self.connections.get_mut(index)?;
         self.store.clear(&mut connection.socket.queues);
-        let app = connection.app;
+        let (app, profile) = (connection.app, connection.socket.profile);
+        self.listeners.let_go(profile);
         self.connections.remove(index);
         Some(app)
     }

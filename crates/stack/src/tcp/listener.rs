@@ -8,6 +8,7 @@ use core::net::IpAddr;
 use thiserror::Error;
 
 use super::NONE;
+use super::class::Classes;
 use super::gate::{AcceptLimits, Gate, ListenerReport, SynCookies};
 
 /// What to listen on, and how its connections behave.
@@ -95,14 +96,22 @@ struct Listener {
 pub(crate) struct Listeners {
     listeners: Vec<Option<Listener>>,
     pub(crate) profiles: Vec<Profile>,
+    pub(crate) classes: Classes,
     by_port: Box<[u32]>,
 }
 
 impl Listeners {
+    #[cfg(test)]
     pub(crate) fn new() -> Self {
+        Self::with_classes(16)
+    }
+
+    /// No listeners yet, and room for so many classes of connections with settings of their own.
+    pub(crate) fn with_classes(classes: u16) -> Self {
         Self {
             listeners: Vec::new(),
             profiles: Vec::new(),
+            classes: Classes::new(classes),
             by_port: vec![NONE; usize::from(u16::MAX) + 1].into_boxed_slice(),
         }
     }
@@ -185,9 +194,14 @@ impl Listeners {
                 && profile.tcp == wanted.tcp
                 && profile.place() == wanted.place()
         };
-        let index = self.profiles.iter().position(same).unwrap_or(self.profiles.len());
+        // A class ends with its connections: it is nobody else's.
+        let own = (0..self.profiles.len()).find(|&index| {
+            self.profiles.get(index).is_some_and(same) && self.base(index as u16) == index as u16
+        });
+        let index = own.unwrap_or(self.profiles.len());
         if index == self.profiles.len() {
             self.profiles.push(*wanted);
+            self.reserve_classes();
         }
         u16::try_from(index).map_err(|_| ListenError::Full)
     }
@@ -195,13 +209,14 @@ impl Listeners {
     /// The bounds of the listener that a profile belongs to.
     #[inline]
     pub(crate) fn gate_mut(&mut self, profile: u16) -> Option<&mut Gate> {
-        self.profiles.get_mut(usize::from(profile))?.gate.as_mut().map(|(_, gate)| gate)
+        let base = self.base(profile);
+        self.profiles.get_mut(usize::from(base))?.gate.as_mut().map(|(_, gate)| gate)
     }
 
     /// The same, to look at.
     #[inline]
     pub(crate) fn gate(&self, profile: u16) -> Option<&Gate> {
-        self.profiles.get(usize::from(profile))?.gate.as_ref().map(|(_, gate)| gate)
+        self.profiles.get(usize::from(self.base(profile)))?.gate.as_ref().map(|(_, gate)| gate)
     }
 
     /// How a listener does.

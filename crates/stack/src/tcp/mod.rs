@@ -12,6 +12,8 @@
 //! | `replies` | how many segments a stranger can provoke |
 //! | `open` | active opens and the choice of a port |
 //! | `output` | what connections have to say, turned into frames |
+//! | `class`, `tuning` | settings of single connections; receive buffers that grow |
+//! | `path` | how large a segment gets through, and what the host remembers of it |
 //! | `expire` | deadlines |
 //! | `record`, `key`, `slot` | a connection's memory, a flow's name, a table's entry |
 //! | `item`, `receive_queue`, `send_queue` | data that is held |
@@ -20,6 +22,7 @@
 //! | `conn` | what the application does with a connection |
 
 mod accept;
+mod class;
 mod conn;
 mod expire;
 mod gate;
@@ -33,6 +36,7 @@ pub(crate) mod list;
 mod listener;
 mod open;
 mod output;
+mod path;
 pub(crate) mod peers;
 #[cfg(test)]
 mod queue_tests;
@@ -44,6 +48,7 @@ mod settings;
 pub(crate) mod slot;
 pub(crate) mod syn_table;
 pub(crate) mod time_wait;
+mod tuning;
 
 use alloc::vec::Vec;
 
@@ -52,6 +57,7 @@ use freeway_collections::{BuildError, FlowTable, Slab, Wheel};
 use freeway_mem::arch::CACHE_LINE;
 use freeway_mem::{Arena, PacketPool};
 
+pub use class::ConfigureError;
 pub use conn::{Conn, ConnId};
 pub use gate::{AcceptLimits, ListenerCounters, ListenerReport, Overflow, SynCookies};
 pub use item::Lent;
@@ -73,6 +79,7 @@ use replies::Replies;
 use slot::Slot;
 use syn_table::SynTable;
 use time_wait::TimeWaitTable;
+use tuning::Tuning;
 
 /// No entry: the index that no table reaches.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -103,10 +110,16 @@ counters! {
         closed_timed_out,
         /// Connections aborted by the application.
         closed_aborted,
+        /// Of these, closed ones that did not deliver what was queued in time.
+        lingered_out,
         /// Segments sent again.
         retransmitted,
         /// Resets sent.
         resets_out,
+        /// Connections whose data was sent several times in vain (R1 of RFC 9293).
+        stalled,
+        /// Receive buffers made larger, because the application took all that they let through.
+        windows_widened,
         /// Segments held out of order.
         out_of_order,
         /// Dropped: the header was cut short or lied about its length.
@@ -148,6 +161,12 @@ counters! {
         no_source_port,
         /// Writes that came short because too few buffers or items were free; they are resumed when there are.
         starved_writes,
+        /// Paths that swallowed long segments in silence (RFC 4821).
+        black_holes,
+        /// Probes for a wider path sent.
+        path_probes,
+        /// Of these, lost: the path is not so wide.
+        path_probes_lost,
         /// Segments not sent because no buffer was free; the retransmission timer will.
         no_buffer,
         /// Segments sent behind others without a flight, because all were in use: losses are repaired more slowly.
@@ -167,6 +186,8 @@ pub(crate) struct TcpHost<S: Copy + Default + 'static> {
     pub(crate) wheel: Wheel,
     pub(crate) store: Store,
     pub(crate) listeners: Listeners,
+    /// Receive buffers being measured.
+    pub(crate) tuning: Tuning,
     /// Connections with events for the application.
     pub(crate) ready: List,
     /// Connections with something to transmit.
@@ -226,7 +247,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             jar: CookieJar::new(config.sequence_key, config.max_used_cookies),
             wheel: Wheel::new(arena, config.timers(), now)?,
             store: Store::new(arena, config, pool, large)?,
-            listeners: Listeners::new(),
+            listeners: Listeners::with_classes(config.max_classes),
+            tuning: Tuning::new(config.tuned_connections),
             ready: List::EMPTY,
             dirty: List::EMPTY,
             starved: List::EMPTY,

@@ -5,7 +5,7 @@
 
 use freeway_base::Instant;
 use freeway_mem::{Packet, PacketFlags};
-use freeway_tcp::{Context, Outgoing};
+use freeway_tcp::{Config, Context, Outgoing};
 use freeway_wire::tcp::Flags as TcpFlags;
 use freeway_wire::{Ecn, Protocol, checksum};
 
@@ -39,6 +39,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
 
     /// Sends what one connection has to say; returns the segments sent, and whether it has more.
     fn transmit(&mut self, now: Instant, net: &mut Net, index: u32) -> (usize, bool) {
+        if self.connections.get(index).is_some_and(|connection| connection.tcb.is_narrow()) {
+            self.follow_path(now, net, index);
+        }
         for sent in 0..QUOTA {
             let Some(connection) = self.connections.get_mut(index) else { return (sent, false) };
             if connection.socket.flags.contains(Flags::DETACHED) {
@@ -52,6 +55,11 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                 self.counters.no_buffer += 1;
                 return (sent, true);
             }
+            let may_probe = connection.tcb.probes_path() && !held.probe.is_some();
+            if may_probe && self.probe_path(now, net, index, &held) {
+                continue;
+            }
+            let Some(connection) = self.connections.get_mut(index) else { return (sent, false) };
             let mut place = None;
             let Some(config) = self.listeners.settings(net, &self.store, connection, &mut place) else {
                 break;
@@ -63,21 +71,34 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             let Some(outgoing) = connection.tcb.poll_transmit(&cx, &held, flight) else {
                 return (sent, false);
             };
+            let makes_room =
+                outgoing.len > 0 && !outgoing.retransmission && config.not_sent_low_water < u32::MAX;
             self.send_segment(now, net, index, &outgoing);
+            if makes_room
+                && self.connections.get(index).is_some_and(|c| c.socket.flags.contains(Flags::WANTS_ROOM))
+            {
+                self.raise(index, Flags::WRITABLE);
+            }
         }
         (QUOTA, true)
     }
 
-    fn send_segment(&mut self, now: Instant, net: &mut Net, index: u32, outgoing: &Outgoing) {
+    pub(crate) fn send_segment(&mut self, now: Instant, net: &mut Net, index: u32, outgoing: &Outgoing) {
         let Some(Connection { socket, .. }) = self.connections.get_mut(index) else { return };
-        let (key, mut hop, list) = (socket.key, socket.hop, socket.queues);
-        self.counters.retransmitted += u64::from(outgoing.retransmission);
+        let (key, mut hop, list, profile) = (socket.key, socket.hop, socket.queues, socket.profile);
+        if outgoing.retransmission {
+            self.counters.retransmitted += 1;
+            let probe = self.store.probe(list);
+            if probe.covers(outgoing.seq) {
+                self.probe_lost(now, net, index, probe);
+            }
+        }
         if outgoing.len == 0 {
-            self.send_control(now, net, &key, &mut hop, outgoing);
+            self.send_control(now, net, (&key, Some(profile)), &mut hop, outgoing);
         } else if let Some(mut payload) = self.store.tx_payload(list, outgoing.offset, outgoing.len) {
             self.counters.segments_out += 1;
             self.counters.bytes_out += u64::from(outgoing.len);
-            let header = header(net, &key);
+            let header = header(net, &key, self.tcp_settings(profile));
             prepend_tcp(net, hop, &key, outgoing, &header, &mut payload.packet);
             match payload.owner {
                 Some(item) => {
@@ -95,12 +116,16 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         }
     }
 
-    /// Sends a segment without payload.
+    fn tcp_settings(&self, profile: u16) -> Option<&Config> {
+        self.listeners.profiles.get(usize::from(profile)).map(|profile| &profile.tcp)
+    }
+
+    /// Sends a segment without payload, marked as its profile says, if there is one.
     pub(crate) fn send_control(
         &mut self,
         now: Instant,
         net: &mut Net,
-        key: &FlowKey,
+        (key, profile): (&FlowKey, Option<u16>),
         hop: &mut Hop,
         outgoing: &Outgoing,
     ) {
@@ -109,7 +134,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             return;
         };
         self.counters.segments_out += 1;
-        let header = header(net, key);
+        let header = header(net, key, profile.and_then(|profile| self.tcp_settings(profile)));
         prepend_tcp(net, *hop, key, outgoing, &header, &mut packet);
         net.send(now, hop, &header, packet);
     }
@@ -140,17 +165,18 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         }
         let Ok(mut hop) = net.hop(now, key.remote()) else { return };
         self.counters.resets_out += u64::from(is_reset);
-        self.send_control(now, net, key, &mut hop, outgoing);
+        self.send_control(now, net, (key, None), &mut hop, outgoing);
     }
 }
 
-fn header(net: &Net, key: &FlowKey) -> IpHeader {
+fn header(net: &Net, key: &FlowKey, config: Option<&Config>) -> IpHeader {
     IpHeader {
         src: net.address(key.local),
         dst: key.remote(),
         protocol: Protocol::TCP,
-        hop_limit: net.hop_limit(),
-        dscp: 0,
+        // RFC 9293, MUST-49 and MUST-48.
+        hop_limit: config.and_then(|config| config.hop_limit).unwrap_or_else(|| net.hop_limit()),
+        dscp: config.map_or(0, |config| config.dscp & 63),
         ecn: Ecn::NotEct,
         dont_fragment: true,
     }

@@ -117,6 +117,9 @@ bitflags! {
         const ON_STARVED = 1 << 12;
         /// Why it ended, in three bits.
         const REASON = 7 << 13;
+        /// Event, before the end: the same data was sent several times in vain. Takes a bit of the reason, of which there
+        /// is none yet.
+        const STALLED = 1 << 15;
     }
 }
 

@@ -6,6 +6,7 @@ use freeway_tcp::Config;
 
 use super::item::Store;
 use super::listener::Listeners;
+use super::path::headers;
 use super::record::{Connection, Socket};
 use crate::net::{Hop, Net};
 
@@ -38,13 +39,11 @@ impl Listeners {
         hop: Hop,
         peer: IpAddr,
     ) -> Option<Config> {
-        const BASE_HEADERS_V4: u16 = 20 + 20;
-        const BASE_HEADERS_V6: u16 = 40 + 20;
         const DEFAULT_MSS_V6: u16 = 1220;
         let mut config = self.profiles.get(usize::from(profile))?.tcp;
-        let headers = if peer.is_ipv4() { BASE_HEADERS_V4 } else { BASE_HEADERS_V6 };
         let buffer = store.pool.buffer_size() - u32::from(store.pool.headroom());
-        let carried = net.mtu(hop).saturating_sub(headers).min(u16::try_from(buffer).unwrap_or(u16::MAX));
+        let carried =
+            net.mtu(hop).saturating_sub(headers(peer)).min(u16::try_from(buffer).unwrap_or(u16::MAX));
         config.mss = config.mss.min(carried);
         if peer.is_ipv6() {
             config.default_mss = config.default_mss.max(DEFAULT_MSS_V6);

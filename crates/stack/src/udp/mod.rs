@@ -12,7 +12,7 @@ use freeway_base::Instant;
 use freeway_mem::{Packet, PacketFlags};
 use freeway_wire::{Ecn, Protocol, checksum, udp};
 
-use crate::net::{Hop, Inbound, IpHeader, Net};
+use crate::net::{Hop, IcmpKind, IcmpNotice, Inbound, IpHeader, Net};
 use table::Table;
 pub use table::{BindError, UdpId};
 
@@ -146,6 +146,18 @@ impl UdpSockets {
         self.queue.push_back(Datagram { socket, service, local, remote, ecn, packet });
     }
 
+    /// An ICMP error about a datagram of ours. All that a datagram can be checked by is its port (RFC 5927, section 4):
+    /// a socket must have it.
+    #[cold]
+    pub(crate) fn icmp_error(&self, now: Instant, net: &mut Net, notice: &IcmpNotice) {
+        let IcmpKind::PacketTooBig { mtu } = notice.kind else { return };
+        if self.table.find(notice.local, notice.local_port).is_some() {
+            net.datagram_too_big(now, notice.remote, mtu);
+        } else {
+            net.counters.ignored_too_big += 1;
+        }
+    }
+
     /// Takes the next datagram.
     #[inline]
     pub fn pop(&mut self) -> Option<Datagram> {
@@ -234,7 +246,7 @@ fn send(
         dont_fragment: false,
     };
     // A port sums whole datagrams only.
-    let by_port = net.tx_checksum(*hop) && header.header_len() + packet.len() <= usize::from(net.mtu(*hop));
+    let by_port = net.tx_checksum(*hop) && net.goes_whole(now, *hop, &header, packet.len());
     if by_port {
         checksum::seed_transport(src, dst, Protocol::UDP, packet.data_mut());
         packet.set_flags(PacketFlags::CHECKSUM_NEEDED);

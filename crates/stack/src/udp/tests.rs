@@ -194,3 +194,54 @@ fn a_port_that_sums_gets_the_pseudo_headers_sum() {
     assert_eq!(burst[0].flags(), PacketFlags::CHECKSUM_NEEDED);
     assert_eq!(burst[0].data()[12..14], EtherType::IPV4.0.to_be_bytes());
 }
+
+/// A router's report that a datagram of ours, sent from `port`, was longer than `mtu`.
+fn too_big(port: u16, mtu: u16) -> [Vec<u8>; 2] {
+    let [high, low] = mtu.to_be_bytes();
+    let mut quoted = datagram(OUR_V4, PEER_V4, &[0; 8]);
+    quoted[..2].copy_from_slice(&port.to_be_bytes());
+    let v4 = ipv4::Repr { src: OUR_V4, dst: PEER_V4, ..v4_repr(Protocol::UDP, quoted.len()) };
+    let v4 = [&[3, 4, 0, 0, 0, 0, high, low][..], &v4_packet(&v4, &quoted)].concat();
+    let v6 = ipv6::Repr { src: OUR_V6, dst: PEER_V6, ..v6_repr(Protocol::UDP, quoted.len()) };
+    let v6 = [&[2, 0, 0, 0, 0, 0, high, low][..], &v6_packet(&v6, &quoted)].concat();
+    [
+        v4_frame(Protocol::ICMP, &icmp(PEER_V4.into(), OUR_V4.into(), &v4)),
+        v6_frame(Protocol::ICMPV6, &icmp(PEER_V6.into(), OUR_V6.into(), &v6)),
+    ]
+}
+
+#[test]
+fn a_narrow_path_is_remembered_and_datagrams_are_cut_to_it() {
+    let mut world = World::new();
+    let socket = world.udp.bind(None, LOCAL_PORT, 0).unwrap();
+    let report = |world: &mut World, port, mtu| {
+        for frame in too_big(port, mtu) {
+            let Ingress::Error(notice) = world.host.receive(&frame) else { panic!("not an error") };
+            world.udp.icmp_error(world.host.now, &mut world.host.net, &notice);
+        }
+    };
+    let sent = |world: &mut World, remote: IpAddr| {
+        let mut payload = world.host.pool.alloc().unwrap();
+        assert!(payload.copy_from_slice(&[7; 1_400]));
+        let remote = SocketAddr::new(remote, PEER_PORT);
+        world.udp.send_to(world.host.now, &mut world.host.net, socket, None, remote, payload);
+        world.host.sent().iter().map(|frame| frame.len() - 14).collect::<Vec<_>>()
+    };
+    let peers = [IpAddr::V4(PEER_V4), IpAddr::V6(PEER_V6)];
+    // Of a port that no socket has, below the least, above what is known: nothing changes.
+    for (port, mtu) in [(LOCAL_PORT + 1, 1_300), (LOCAL_PORT, 100), (LOCAL_PORT, 1_500)] {
+        report(&mut world, port, mtu);
+    }
+    assert_eq!(world.host.net.counters.ignored_too_big, 6);
+    assert_eq!(peers.map(|peer| sent(&mut world, peer).len()), [1, 1]);
+
+    report(&mut world, LOCAL_PORT, 1_300);
+    for peer in peers {
+        let lens = sent(&mut world, peer);
+        assert!(lens.len() == 2 && lens.iter().all(|&len| len <= 1_300), "{lens:?}");
+    }
+    // After its time the link's MTU is tried again.
+    world.host.now += freeway_base::Duration::from_secs(601);
+    world.host.learn_peer();
+    assert_eq!(peers.map(|peer| sent(&mut world, peer).len()), [1, 1]);
+}

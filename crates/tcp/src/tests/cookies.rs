@@ -46,14 +46,14 @@ fn listen_cookie_keeps_scale_sack_and_timestamps() {
     let record = SynReceived::with_cookie(&at(THEN, &config), &offer.arrival(), &cookies(&FLOW)).unwrap();
     let syn_ack = record.syn_ack(&at(THEN, &config));
     assert_eq!((syn_ack.flags, syn_ack.ack), (Flags::SYN | Flags::ACK, IRS + 1));
-    assert_eq!((syn_ack.options.mss, syn_ack.options.window_scale), (Some(1_460), Some(3)));
+    assert_eq!((syn_ack.options.mss, syn_ack.options.window_scale), (Some(1_460), Some(7)));
     let stamps = syn_ack.options.timestamps.unwrap();
     assert_eq!((stamps.value, stamps.echo), (10_000_099, 40));
 
     let later = THEN + Duration::from_millis(80);
     let tcb = redeem(&config, later, &FLOW, answer(syn_ack.seq, Some(stamps.value))).unwrap();
     let info = tcb.info();
-    assert_eq!((info.mss, info.window_scales, info.snd_wnd), (1_448, (11, 3), 500 << 11));
+    assert_eq!((info.mss, info.window_scales, info.snd_wnd), (1_448, (11, 7), 500 << 11));
     assert!(info.timestamps && info.sack);
     assert_eq!(info.srtt, Some(Duration::from_millis(80)));
     assert_eq!((tcb.snd_nxt(), tcb.snd_una(), tcb.rcv_nxt()), (syn_ack.seq + 1, syn_ack.seq + 1, IRS + 1));
@@ -67,7 +67,7 @@ fn listen_cookie_without_timestamps_rounds_the_scale_down() {
     let record = SynReceived::with_cookie(&at(THEN, &config), &offer.arrival(), &cookies(&FLOW)).unwrap();
     let iss = record.syn_ack(&at(THEN, &config)).seq;
     let info = redeem(&config, THEN, &FLOW, answer(iss, None)).unwrap().info();
-    assert_eq!((info.mss, info.window_scales, info.sack, info.timestamps), (1_452, (8, 3), true, false));
+    assert_eq!((info.mss, info.window_scales, info.sack, info.timestamps), (1_452, (8, 7), true, false));
     assert_eq!(info.srtt, None);
 }
 
@@ -88,7 +88,7 @@ fn listen_cookie_brings_its_text_to_the_connection() {
     let mut segment = data(1, 100, 0);
     segment.repr.ack = record.syn_ack(&at(THEN, &config)).seq + 1;
     let mut tcb = redeem(&config, THEN, &FLOW, segment).unwrap();
-    let outcome = tcb.on_segment(&at(THEN, &config), &segment.arrival(), &Held::default());
+    let outcome = tcb.on_segment(&at(THEN, &config), &segment.arrival(), &Held::default(), None);
     assert_eq!((outcome.accept.unwrap().len, outcome.dropped), (100, None));
 }
 

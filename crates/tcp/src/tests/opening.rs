@@ -14,7 +14,7 @@ fn closed_connect_sends_a_syn_with_all_offers() {
     let mut tcb = Tcb::connect(&cx, ISS, 17);
     let syn = tcb.poll_transmit(&cx, &crate::Held::default(), None).unwrap();
     assert_eq!((syn.flags, syn.seq, syn.len), (Flags::SYN, ISS, 0));
-    assert_eq!((syn.options.mss, syn.options.window_scale), (Some(1460), Some(3)));
+    assert_eq!((syn.options.mss, syn.options.window_scale), (Some(1460), Some(7)));
     assert!(syn.options.sack_permitted);
     assert_eq!(syn.options.timestamps.unwrap().value, 9_017);
     assert_eq!(syn.window, 65_535);
@@ -141,7 +141,7 @@ fn listen_syn_is_answered_in_kind() {
     let (record, cx) = half_open(&config, syn().stamps(77, 0).scale(7));
     let syn_ack = record.syn_ack(&cx);
     assert_eq!((syn_ack.flags, syn_ack.seq, syn_ack.ack), (Flags::SYN | Flags::ACK, ISS, IRS + 1));
-    assert_eq!(syn_ack.options.window_scale, Some(3));
+    assert_eq!(syn_ack.options.window_scale, Some(7));
     let stamps = syn_ack.options.timestamps.unwrap();
     assert_eq!((stamps.value, stamps.echo), (50_005, 77));
     assert!(!syn_ack.options.sack_permitted);
@@ -162,7 +162,7 @@ fn syn_received_ack_establishes_with_what_was_agreed() {
     };
     let info = tcb.info();
     assert_eq!((info.state, info.mss, info.snd_wnd), (State::Established, 1_188, 10 << 7));
-    assert_eq!(info.window_scales, (7, 3));
+    assert_eq!(info.window_scales, (7, 7));
     assert_eq!(info.rcv_wnd, 65_535);
     assert!(info.timestamps && !info.sack);
 }

@@ -92,6 +92,7 @@ pub(super) fn plain() -> Config {
         window_scale: false,
         quick_acks: 0,
         congestion: Algorithm::NewReno,
+        receive_window_max: 0,
         ..Config::default()
     }
 }
@@ -155,6 +156,17 @@ impl One {
             sent.push(outgoing);
         }
         sent
+    }
+
+    /// A path probe of so many bytes, if this is the time for it.
+    pub(super) fn probe(&mut self, len: u16) -> Option<Outgoing> {
+        let cx = Context { now: self.now, config: &self.config };
+        if self.has_flights && self.flight.is_none() && self.tcb.wants_flight(&self.held) {
+            self.flight = Some(Flight::begin(&cx, &self.tcb));
+        }
+        let (outgoing, probe) = self.tcb.poll_probe(&cx, &self.held, self.flight.as_mut(), len)?;
+        self.held.probe = probe;
+        Some(outgoing)
     }
 
     fn let_go_of_flight(&mut self) {

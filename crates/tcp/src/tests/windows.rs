@@ -4,7 +4,7 @@ use freeway_base::Duration;
 use freeway_wire::tcp::Flags;
 
 use super::single::{IRS, ISS, Made, One, about, ack, data, made, plain};
-use crate::{Config, Events, State};
+use crate::{Config, Events, Pressure, State};
 
 fn small_buffer() -> Config {
     Config { receive_window: 4_000, ..plain() }
@@ -233,4 +233,102 @@ fn established_segment_longer_than_the_window_is_cut_to_it() {
     let outcome = one.take(Made { len: 60_000, ..made(Flags::ACK, 0u32.wrapping_sub(99), 1) });
     let accept = outcome.accept.unwrap();
     assert_eq!((accept.offset, accept.len, accept.in_order), (100, 4_000, true));
+}
+
+// ---- the buffer behind ours ----
+
+fn widen(one: &mut One, wanted: u32, pressure: Pressure) -> bool {
+    let config = one.config;
+    one.tcb.widen_buffer(&crate::Context { now: one.now, config: &config }, wanted, pressure)
+}
+
+/// 64 KiB that may grow to 1 MiB; the peer's SYN said that it scales.
+fn growing() -> One {
+    let config =
+        Config { receive_window: 64 << 10, receive_window_max: 1 << 20, window_scale: true, ..plain() };
+    let mut one = One::syn_sent(config);
+    one.take(made(Flags::SYN | Flags::ACK, 0, 1).scale(0).mss(1_000));
+    one.sent();
+    one
+}
+
+#[test]
+fn established_buffer_grows_to_what_is_wanted_and_never_beyond_its_limit() {
+    let mut one = growing();
+    assert_eq!(one.tcb.info().window_scales, (0, 5), "the shift is for the limit");
+    assert!(!widen(&mut one, 60_000, Pressure::None), "it is as large already");
+    assert!(widen(&mut one, 100_000, Pressure::None));
+    one.take(data(1, 1_000, 1));
+    one.read_all();
+    one.wait(Duration::from_millis(50));
+    let window = u32::from(one.sent_one().window) << 5;
+    assert!((100_000..=150_000).contains(&window), "{window}");
+    assert!(widen(&mut one, u32::MAX, Pressure::None));
+    assert!(!widen(&mut one, u32::MAX, Pressure::None));
+    one.take(data(1_001, 1_000, 1));
+    one.read_all();
+    one.wait(Duration::from_millis(50));
+    assert_eq!(u32::from(one.sent_one().window) << 5, 1 << 20);
+}
+
+#[test]
+fn established_buffer_of_fixed_size_does_not_grow() {
+    let mut one = One::established(small_buffer());
+    assert!(!widen(&mut one, 1 << 20, Pressure::None));
+}
+
+#[test]
+fn established_short_memory_stops_growth_and_then_shrinks_what_is_promised_next() {
+    let mut one = growing();
+    widen(&mut one, 400_000, Pressure::None);
+    one.take(data(1, 1_000, 1));
+    one.read_all();
+    one.wait(Duration::from_millis(50));
+    let promised = one.tcb.rcv_nxt() + (u32::from(one.sent_one().window) << 5);
+    assert!(!widen(&mut one, 1 << 20, Pressure::Some));
+    one.held.pressure = Pressure::High;
+    // The edge stands still while the peer fills what it was promised; nothing is taken back.
+    let (mut at, mut edge) = (1_001, promised);
+    while (IRS + at + 1_000).is_at_or_before(promised - (80 << 10)) {
+        one.take(data(at, 1_000, 1));
+        at += 1_000;
+        one.read_all();
+        one.wait(Duration::from_millis(50));
+        for sent in one.sent() {
+            edge = sent.ack + (u32::from(sent.window) << 5);
+            assert!(
+                edge.is_at_or_after(promised - 32) && edge.is_at_or_before(promised + 32),
+                "{edge:?} {promised:?} {at}"
+            );
+        }
+    }
+    assert!(at > 100_000);
+    // From there on the window is as large as in the beginning.
+    for _ in 0..200 {
+        one.take(data(at, 1_000, 1));
+        at += 1_000;
+        one.read_all();
+        one.wait(Duration::from_millis(50));
+        one.sent();
+    }
+    let window = one.tcb.receive_window();
+    assert!(window <= 64 << 10 && window > 60_000, "{window}");
+    assert!(edge.is_before(one.tcb.rcv_nxt() + window));
+}
+
+#[test]
+fn established_window_is_announced_when_it_would_double() {
+    let mut one = One::established(Config { receive_window: 8_000, ..plain() });
+    for segment in 0..6 {
+        one.take(data(1 + segment * 1_000, 1_000, 1));
+        one.sent();
+    }
+    // 2000 are open, 6000 unread: reading 1500 makes it less than double.
+    one.held.unread -= 1_500;
+    let config = one.config;
+    one.tcb.on_read(&crate::Context { now: one.now, config: &config }, &one.held);
+    assert!(one.sent().is_empty());
+    one.held.unread -= 500;
+    one.tcb.on_read(&crate::Context { now: one.now, config: &config }, &one.held);
+    assert_eq!(one.sent_one().window, 4_000);
 }

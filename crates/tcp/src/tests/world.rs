@@ -95,6 +95,7 @@ impl End {
             queued: self.queued,
             out_of_order: !self.waiting.is_empty(),
             closed: true,
+            ..Held::default()
         }
     }
 

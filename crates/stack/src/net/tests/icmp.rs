@@ -133,7 +133,7 @@ fn errors_about_our_packets_become_notices() {
 
     assert_eq!(notice(&error_v6(1, 4, 0)).kind, IcmpKind::Unreachable(Unreachable::Port));
     assert_eq!(notice(&error_v6(2, 0, 1_400)).kind, IcmpKind::PacketTooBig { mtu: 1_400 });
-    assert_eq!(notice(&error_v6(2, 0, 100)).kind, IcmpKind::PacketTooBig { mtu: 1_280 });
+    assert_eq!(notice(&error_v6(2, 0, 100)).kind, IcmpKind::PacketTooBig { mtu: 100 });
     assert_eq!(notice(&error_v6(2, 0, u32::MAX)).kind, IcmpKind::PacketTooBig { mtu: 65_535 });
     assert_eq!(notice(&error_v6(3, 0, 0)).kind, IcmpKind::TimeExceeded);
     assert_eq!(notice(&error_v6(4, 1, 6)).kind, IcmpKind::Unreachable(Unreachable::Protocol));
