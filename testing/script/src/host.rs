@@ -132,9 +132,14 @@ impl Host {
     }
 
     /// Opens a connection from a port of its own, and returns that.
-    pub(crate) fn connect(&mut self, remote: SocketAddr, tcp: Config) -> Result<u16, ConnectError> {
+    pub(crate) fn connect(
+        &mut self,
+        remote: SocketAddr,
+        local_addr: Option<IpAddr>,
+        tcp: Config,
+    ) -> Result<u16, ConnectError> {
         let port = self.next_port;
-        let connect = ConnectConfig { local_port: Some(port), tcp, ..ConnectConfig::new(remote) };
+        let connect = ConnectConfig { local_addr, local_port: Some(port), tcp, ..ConnectConfig::new(remote) };
         let conn = self.stack.connect(&connect)?;
         self.next_port += 1;
         self.app.name(conn, (port, remote.port()));

@@ -24,7 +24,7 @@
 //! | `only ipv4`, `only ipv6` | the scenario is for one version; a line that begins with `ipv4:` or `ipv6:` is too |
 //! | `set KEY VALUE` | TCP's settings for what opens after it, and the host's before anything else; of the flow `port N`, `from ADDR`, `to ADDR`, `iss N` |
 //! | `flow NAME` | what follows is about another flow, from a port of its own |
-//! | `listen PORT [at ADDR]`, `unlisten PORT`, `connect PORT` | passive and active opens |
+//! | `listen PORT [at ADDR]`, `unlisten PORT`, `connect PORT [from ADDR]` | passive and active opens |
 //! | `listen PORT fails WHY`, `connect ADDR fails WHY` | the call must be refused |
 //! | `> FLAGS SEQ[:END] WORDS [\| IP]` | the peer sends; `>>` sends together with the next |
 //! | `> icmp NAME [VALUE] [quoting SEQ[:END]] [cut N] [port N] [\| IP]` | an ICMP message about a segment of the host's |

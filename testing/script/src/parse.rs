@@ -31,8 +31,8 @@ pub enum Step {
     CannotListen(u16, String),
     /// The host stops listening.
     Unlisten(u16),
-    /// The host opens a connection to this port of the peer.
-    Connect(u16),
+    /// The host opens a connection to this port of the peer, from an address of its own choice or from that one.
+    Connect(u16, Option<IpAddr>),
     /// It must not be able to open one to that address.
     CannotConnect(IpAddr, String),
     /// The peer sends; `true`: together with what follows.
@@ -129,7 +129,8 @@ fn step(verb: &str, words: &[String], version: Version) -> Result<Option<Step>, 
         ("listen", [port, "at", address]) => Step::Listen(number(port)?, Some(version.address(address)?)),
         ("listen", [port, "fails", why]) => Step::CannotListen(number(port)?, (*why).to_owned()),
         ("unlisten", [port]) => Step::Unlisten(number(port)?),
-        ("connect", [port]) => Step::Connect(number(port)?),
+        ("connect", [port]) => Step::Connect(number(port)?, None),
+        ("connect", [port, "from", address]) => Step::Connect(number(port)?, Some(version.address(address)?)),
         ("connect", [address, "fails", why]) => {
             Step::CannotConnect(version.address(address)?, (*why).to_owned())
         }

@@ -1,7 +1,7 @@
 //! Running a scenario.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use freeway_base::Instant;
@@ -119,10 +119,10 @@ impl Runner {
                 refused(self.host()?.listen(*port, None, tcp), why)
             }
             Step::Unlisten(port) => self.host()?.unlisten(*port),
-            Step::Connect(port) => self.connect(*port),
+            Step::Connect(port, from) => self.connect(*port, *from),
             Step::CannotConnect(addr, why) => {
                 let tcp = self.tcp;
-                refused(self.host()?.connect(SocketAddr::new(*addr, 80), tcp), why)
+                refused(self.host()?.connect(SocketAddr::new(*addr, 80), None, tcp), why)
             }
             Step::Inject(segment, together) => self.inject(segment, *together),
             Step::InjectIcmp(icmp) => self.inject_icmp(icmp),
@@ -189,7 +189,7 @@ impl Runner {
         Ok(())
     }
 
-    fn listen(&mut self, port: u16, addr: Option<std::net::IpAddr>) -> anyhow::Result<()> {
+    fn listen(&mut self, port: u16, addr: Option<IpAddr>) -> anyhow::Result<()> {
         let tcp = self.tcp;
         self.host()?.listen(port, addr, tcp)?;
         let flow = self.flow()?;
@@ -199,13 +199,14 @@ impl Runner {
         Ok(())
     }
 
-    fn connect(&mut self, port: u16) -> anyhow::Result<()> {
+    fn connect(&mut self, port: u16, from: Option<IpAddr>) -> anyhow::Result<()> {
         let (tcp, remote) = (self.tcp, SocketAddr::new(self.flow()?.peer, port));
         let host = self.host()?;
-        let own = host.connect(remote, tcp)?;
+        let own = host.connect(remote, from, tcp)?;
         host.run();
         let flow = self.flow()?;
         (flow.peer_port, flow.host_port) = (port, own);
+        flow.host = from.unwrap_or(flow.host);
         Ok(())
     }
 

@@ -21,7 +21,7 @@ fn main() {
         }
     }
     trials.sort_by(|a, b| a.name().cmp(b.name()));
-    assert!(trials.len() >= 70, "only {} scenarios were found", trials.len());
+    assert!(trials.len() >= 250, "only {} scenarios were found", trials.len());
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
