@@ -83,7 +83,8 @@ impl Flow {
         };
         // A SYN takes the first number: its payload begins behind it.
         let first = relative + u32::from(repr.flags.contains(Flags::SYN));
-        (repr, (first..).map(byte_at).take(segment.len as usize).collect())
+        let truth = (first..).map(byte_at).take(segment.len as usize);
+        (repr, truth.map(|byte| if segment.junk { !byte } else { byte }).collect())
     }
 
     /// The header of a segment of the host's, as somebody on the way would quote it.

@@ -42,7 +42,8 @@
 //!
 //! WORDS: `ack N`, `win N`, `urg N`, `mss N`, `wscale N`, `sackok`, `sack A:B …`, `nosack`, `ts VAL ECR`, `anyts`;
 //! expected: `only` (no other options), `after TIME..TIME` (since the segment expected before); sent: `opts HEX` (all
-//! options), `doff N`, `reserved N`, `badsum`, `zerosum`.
+//! options), `doff N`, `reserved N`, `badsum`, `zerosum`,
+//! `junk` (other bytes than the stream has there).
 //!
 //! IP: `from ADDR`, `to ADDR`, `ttl N`, `ecn none|ect0|ect1|ce`, `dscp N`; sent: `mac STATION`, `parts A-B,C-D,E-`
 //! (fragments, in this order), `ident N`, `ipopts HEX`, `ext NUMBER HEX`, `ipversion N`, `iplen N`, `ihl N`,

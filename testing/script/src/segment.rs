@@ -46,6 +46,8 @@ pub struct Segment {
     pub reserved: u8,
     /// What the checksum field holds.
     pub checksum: Sum,
+    /// The payload is another one than the stream has there.
+    pub junk: bool,
     /// The IP header.
     pub ip: IpWords,
     /// How long after the segment expected before it this one left.
@@ -143,6 +145,7 @@ impl Segment {
                 "opts" => segment.raw_options = Some(hex(words.value(word)?)?),
                 "doff" => segment.data_offset = Some(words.number(word)?),
                 "reserved" => segment.reserved = words.number(word)?,
+                "junk" => segment.junk = true,
                 "badsum" => segment.checksum = Sum::Wrong,
                 "zerosum" => segment.checksum = Sum::Zero,
                 "after" => segment.after = Some(time_range(words.value(word)?)?),
