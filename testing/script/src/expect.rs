@@ -35,6 +35,9 @@ pub(crate) fn check_segment(frame: &[u8], flow: &mut Flow, wanted: &Segment) -> 
     }
     let base = flow.host_base();
     let stamps = repr.options.timestamps;
+    let last_stamp = flow.host_stamp;
+    let went_on = |stamp: u32| stamp.wrapping_sub(last_stamp);
+    flow.host_stamp = stamps.map_or(last_stamp, |stamps| stamps.value);
     let checks = [
         ("flags", wanted.flags.is_none_or(|flags| flags == repr.flags)),
         ("sequence number", wanted.seq.is_none_or(|seq| base + seq == repr.seq)),
@@ -50,6 +53,7 @@ pub(crate) fn check_segment(frame: &[u8], flow: &mut Flow, wanted: &Segment) -> 
             "echoed timestamp",
             wanted.timestamps.is_none_or(|(_, echo)| stamps.is_some_and(|ts| ts.echo == echo)),
         ),
+        ("timestamp", wanted.ticks.is_none_or(|ticks| stamps.is_some_and(|ts| went_on(ts.value) == ticks))),
         ("option, which was not expected", !wanted.only || has_only(&repr, wanted)),
         ("options", wanted.raw_options.as_ref().is_none_or(|bytes| bytes == options)),
     ];

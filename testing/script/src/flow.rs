@@ -20,6 +20,8 @@ pub(crate) struct Flow {
     pub(crate) peer_iss: SeqNumber,
     /// The host's, once its SYN was seen.
     pub(crate) host_iss: Option<SeqNumber>,
+    /// The host's last timestamp.
+    pub(crate) host_stamp: u32,
     /// Bytes that the application wrote.
     pub(crate) written: u32,
     /// Bytes that it read.
@@ -36,6 +38,7 @@ impl Flow {
             peer_port,
             peer_iss: SeqNumber(1_000),
             host_iss: None,
+            host_stamp: 0,
             written: 0,
             read: 0,
         }
@@ -77,7 +80,10 @@ impl Flow {
                 window_scale: segment.wscale,
                 sack_permitted: segment.sack_permitted,
                 sack: blocks.collect::<SackBlocks>(),
-                timestamps: segment.timestamps.map(|(value, echo)| Timestamps { value, echo }),
+                timestamps: segment.timestamps.map(|(value, echo)| Timestamps {
+                    value,
+                    echo: if segment.echoes { self.host_stamp } else { echo },
+                }),
                 ..Options::default()
             },
         };

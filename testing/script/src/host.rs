@@ -119,9 +119,8 @@ impl Host {
         self.run();
     }
 
-    pub(crate) fn listen(&mut self, port: u16, addr: Option<IpAddr>, tcp: Config) -> Result<(), ListenError> {
-        let listen = ListenConfig { addr, tcp, ..ListenConfig::new(port) };
-        self.listeners.push((port, self.stack.listen(&listen)?));
+    pub(crate) fn listen(&mut self, config: &ListenConfig) -> Result<(), ListenError> {
+        self.listeners.push((config.port, self.stack.listen(config)?));
         Ok(())
     }
 

@@ -41,9 +41,9 @@
 //! | `anew` | the host's next SYN counts as its first |
 //!
 //! WORDS: `ack N`, `win N`, `urg N`, `mss N`, `wscale N`, `sackok`, `sack A:B …`, `nosack`, `ts VAL ECR`, `anyts`;
-//! expected: `only` (no other options), `after TIME..TIME` (since the segment expected before); sent: `opts HEX` (all
-//! options), `doff N`, `reserved N`, `badsum`, `zerosum`,
-//! `junk` (other bytes than the stream has there).
+//! expected: `only` (no other options), `ticks N` (the timestamp has gone on by so much), `after TIME..TIME` (since the
+//! segment expected before); sent: `ts VAL last` (echoes the host's last), `opts HEX` (all options), `doff N`,
+//! `reserved N`, `badsum`, `zerosum`, `junk` (other bytes than the stream has there).
 //!
 //! IP: `from ADDR`, `to ADDR`, `ttl N`, `ecn none|ect0|ect1|ce`, `dscp N`; sent: `mac STATION`, `parts A-B,C-D,E-`
 //! (fragments, in this order), `ident N`, `ipopts HEX`, `ext NUMBER HEX`, `ipversion N`, `iplen N`, `ihl N`,

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use freeway_base::Instant;
+use freeway_stack::ListenConfig;
 use freeway_tcp::{Config, State};
 use freeway_wire::Protocol;
 
@@ -51,6 +52,8 @@ struct Runner {
     /// The host, from the first step on that needs it.
     host: Option<Host>,
     tcp: Config,
+    /// What listeners have beside that.
+    listen: ListenConfig,
     flows: HashMap<String, Flow>,
     current: String,
     /// Frames that come together with the next.
@@ -82,6 +85,7 @@ impl Runner {
             setup: Setup::new(),
             host: None,
             tcp: Config::default(),
+            listen: ListenConfig::new(0),
             flows: HashMap::from([(String::new(), Flow::new(version, 0, PEER_PORT))]),
             current: String::new(),
             together: Vec::new(),
@@ -115,8 +119,8 @@ impl Runner {
             }
             Step::Listen(port, addr) => self.listen(*port, *addr),
             Step::CannotListen(port, why) => {
-                let tcp = self.tcp;
-                refused(self.host()?.listen(*port, None, tcp), why)
+                let config = self.listener(*port, None);
+                refused(self.host()?.listen(&config), why)
             }
             Step::Unlisten(port) => self.host()?.unlisten(*port),
             Step::Connect(port, from) => self.connect(*port, *from),
@@ -172,6 +176,7 @@ impl Runner {
             "from" => self.flow()?.peer = address()?,
             "to" => self.flow()?.host = address()?,
             _ if settings::of_tcp(&mut self.tcp, key, values)? => {}
+            _ if settings::of_listener(&mut self.listen, key, values)? => {}
             _ if settings::of_host(&mut self.setup, key, values)? => {
                 ensure!(self.host.is_none(), "'{key}' can be set only before the host begins");
             }
@@ -189,9 +194,13 @@ impl Runner {
         Ok(())
     }
 
+    fn listener(&self, port: u16, addr: Option<IpAddr>) -> ListenConfig {
+        ListenConfig { port, addr, tcp: self.tcp, ..self.listen.clone() }
+    }
+
     fn listen(&mut self, port: u16, addr: Option<IpAddr>) -> anyhow::Result<()> {
-        let tcp = self.tcp;
-        self.host()?.listen(port, addr, tcp)?;
+        let config = self.listener(port, addr);
+        self.host()?.listen(&config)?;
         let flow = self.flow()?;
         if flow.host_port == 0 {
             flow.host_port = port;

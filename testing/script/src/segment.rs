@@ -34,8 +34,12 @@ pub struct Segment {
     pub sack: Option<Vec<(u32, u32)>>,
     /// The timestamps option. Of an expected segment only the echo counts.
     pub timestamps: Option<(u32, u32)>,
+    /// A sent timestamps option echoes the host's last.
+    pub echoes: bool,
     /// The timestamps option must be there, whatever its values.
     pub any_timestamps: bool,
+    /// How far the host's timestamp must have gone on since its last one.
+    pub ticks: Option<u32>,
     /// No option is there but those named.
     pub only: bool,
     /// The bytes of all options, instead of those above.
@@ -139,7 +143,12 @@ impl Segment {
                 "sackok" => segment.sack_permitted = true,
                 "sack" => segment.sack = Some(blocks(words)?),
                 "nosack" => segment.sack = Some(Vec::new()),
-                "ts" => segment.timestamps = Some((words.number(word)?, words.number(word)?)),
+                "ts" => {
+                    let value = words.number(word)?;
+                    segment.echoes = words.next_if(|word| word == "last").is_some();
+                    segment.timestamps = Some((value, if segment.echoes { 0 } else { words.number(word)? }));
+                }
+                "ticks" => segment.ticks = Some(words.number(word)?),
                 "anyts" => segment.any_timestamps = true,
                 "only" => segment.only = true,
                 "opts" => segment.raw_options = Some(hex(words.value(word)?)?),

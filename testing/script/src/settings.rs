@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, anyhow, bail};
 use freeway_base::Duration;
+use freeway_stack::{ListenConfig, SynCookies};
 use freeway_tcp::{Config, Keepalive};
 
 use crate::host::Setup;
@@ -61,6 +62,23 @@ pub(crate) fn of_tcp(config: &mut Config, key: &str, values: &[String]) -> anyho
     Ok(true)
 }
 
+/// Sets what a listener has beside TCP's settings; false if there is none of that name.
+pub(crate) fn of_listener(config: &mut ListenConfig, key: &str, values: &[String]) -> anyhow::Result<bool> {
+    let value = values.first().context("a setting wants a value")?;
+    match key {
+        "cookies" => {
+            config.cookies = match value.as_str() {
+                "off" => SynCookies::Off,
+                "when-needed" => SynCookies::WhenNeeded,
+                "always" => SynCookies::Always,
+                _ => bail!("'{value}' is not when there are cookies: off, when-needed or always"),
+            }
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
 /// Sets one of the host's settings; false if there is none of that name.
 pub(crate) fn of_host(setup: &mut Setup, key: &str, values: &[String]) -> anyhow::Result<bool> {
     let value = values.first().context("a setting wants a value")?;
@@ -74,6 +92,7 @@ pub(crate) fn of_host(setup: &mut Setup, key: &str, values: &[String]) -> anyhow
         "send-buffer" => setup.stack.send_buffer = number(value)?,
         "reply-rate" => setup.stack.replies_per_second = number(value)?,
         "reply-burst" => setup.stack.reply_burst = number(value)?,
+        "challenge-rate" => setup.stack.challenges_per_second = number(value)?,
         "reassemblies" => setup.stack.net.reassemblies = number(value)?,
         _ => return Ok(false),
     }
