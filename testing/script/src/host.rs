@@ -1,68 +1,45 @@
-//! The host under test: a real stack on one interface, and an application that remembers what it heard.
+//! The host under test: a real stack on one interface with two addresses of each version.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
+use anyhow::{Context as _, anyhow, ensure};
 use freeway_base::{HashKey, Instant, Seed};
 use freeway_mem::{Arena, PacketPool, PoolConfig, RxBurst, TxBurst};
 use freeway_stack::net::{Cidr, IfaceId, InterfaceConfig};
-use freeway_stack::{Application, Conn, ConnId, ConnectConfig, Ended, ListenConfig, Stack, StackConfig};
+use freeway_stack::{
+    Conn, ConnectConfig, ConnectError, ListenConfig, ListenError, ListenerId, Stack, StackConfig,
+};
 use freeway_tcp::Config;
-use freeway_wire::{MacAddr, arp, ethernet};
 
-/// The host's address.
-pub(crate) const HOST: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
-/// The peer's address.
-pub(crate) const PEER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
-pub(crate) const HOST_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
-pub(crate) const PEER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
-/// The port of the peer's end.
-pub(crate) const PEER_PORT: u16 = 40_000;
+use crate::application::{Ports, Recorder};
+use crate::neighbors;
+use crate::version::{HOST_MAC, Version};
 
-fn is_ipv4(frame: &[u8]) -> bool {
-    ethernet::Frame::new_checked(frame).is_ok_and(|frame| frame.ethertype() == ethernet::EtherType::IPV4)
+/// What a scenario may set before the host begins.
+pub(crate) struct Setup {
+    pub(crate) stack: StackConfig,
+    pub(crate) mtu: u16,
 }
 
-/// The ARP request for the peer's address in a frame, if that is what it is.
-fn arp_request_for_peer(frame: &[u8]) -> Option<arp::Repr> {
-    let view = arp::Packet::new_checked(frame.get(ethernet::HEADER_LEN..)?).ok()?;
-    arp::Repr::parse(&view)
-        .ok()
-        .filter(|repr| repr.operation == arp::Operation::REQUEST && repr.target_ip == PEER)
+impl Setup {
+    pub(crate) fn new() -> Self {
+        let mut stack = StackConfig::new(HashKey::new([1, 2]), HashKey::new([3, 4]));
+        stack.max_connections = 64;
+        stack.max_syn_received = 64;
+        stack.max_time_wait = 64;
+        stack.pool = PoolConfig { buffers: 1024, ..PoolConfig::default() };
+        stack.max_items = 1024;
+        stack.large_pool.buffers = 2;
+        stack.net.announce = false;
+        Self { stack, mtu: 1_500 }
+    }
 }
 
-/// What the application heard, and the connection it heard it of.
-#[derive(Default)]
-pub(crate) struct Recorder {
-    pub(crate) events: VecDeque<String>,
-    pub(crate) conn: Option<ConnId>,
-}
-
-impl Application for Recorder {
-    type Conn = [u64; 2];
-
-    fn accepted(&mut self, conn: Conn<'_, Self::Conn>) {
-        self.conn = Some(conn.id());
-        self.events.push_back("accepted".into());
-    }
-
-    fn connected(&mut self, conn: Conn<'_, Self::Conn>) {
-        self.conn = Some(conn.id());
-        self.events.push_back("connected".into());
-    }
-
-    fn readable(&mut self, conn: Conn<'_, Self::Conn>) {
-        let event = if conn.at_end() { "end".into() } else { format!("readable {}", conn.readable_bytes()) };
-        self.events.push_back(event);
-    }
-
-    fn closed(&mut self, _: &mut Stack<Self::Conn>, ended: Ended<Self::Conn>) {
-        let Ended { id, reason, .. } = ended;
-        if self.conn == Some(id) {
-            self.conn = None;
-        }
-        self.events.push_back(format!("closed {reason:?}"));
-    }
+/// A frame that the host sent.
+pub(crate) struct Sent {
+    pub(crate) at: Instant,
+    pub(crate) frame: Vec<u8>,
 }
 
 /// A stack with its recorder, and the frames it has sent.
@@ -70,74 +47,40 @@ pub(crate) struct Host {
     pub(crate) stack: Stack<[u64; 2]>,
     pub(crate) app: Recorder,
     pub(crate) now: Instant,
-    pub(crate) sent: VecDeque<Vec<u8>>,
-    /// Frames that carried no IP packet: ARP, which is not what scenarios are about.
-    other_frames: usize,
+    pub(crate) sent: VecDeque<Sent>,
     iface: IfaceId,
-    pub(crate) config: Config,
+    listeners: Vec<(u16, ListenerId)>,
+    next_port: u16,
 }
 
 impl Host {
-    pub(crate) fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new(setup: &Setup) -> anyhow::Result<Self> {
         let now = Instant::from_secs(1);
-        let mut config = StackConfig::new(HashKey::new([1, 2]), HashKey::new([3, 4]));
-        config.max_connections = 64;
-        config.max_syn_received = 64;
-        config.max_time_wait = 64;
-        config.pool = PoolConfig { buffers: 1024, ..PoolConfig::default() };
-        config.max_items = 1024;
-        config.large_pool.buffers = 2;
-        config.net.announce = false;
+        let config = &setup.stack;
         let mut arena = Arena::heap(config.arena_layout::<[u64; 2]>().bytes())?;
         let pool = PacketPool::new(&mut arena, &config.pool)?;
-        let mut stack = Stack::new(&config, &mut arena, pool, Seed(1), now)?;
+        let mut stack = Stack::new(config, &mut arena, pool, Seed(1), now)?;
+        let own = |version: Version| {
+            let prefix = if version == Version::Ipv4 { 24 } else { 64 };
+            [Cidr::new(version.host(), prefix), Cidr::new(version.second(), prefix)]
+        };
         let iface = stack.net.add_interface(InterfaceConfig {
-            addresses: vec![Cidr::new(IpAddr::V4(HOST), 24)],
+            addresses: Version::ALL.into_iter().flat_map(own).collect(),
+            mtu: setup.mtu,
             ..InterfaceConfig::new("script0", HOST_MAC)
         })?;
-        let mut host = Self {
-            stack,
-            app: Recorder::default(),
-            now,
-            sent: VecDeque::new(),
-            other_frames: 0,
-            iface,
-            config: Config::default(),
-        };
-        host.learn_peer()?;
-        Ok(host)
+        let (app, sent) = (Recorder::default(), VecDeque::new());
+        Ok(Self { stack, app, now, sent, iface, listeners: Vec::new(), next_port: 50_000 })
     }
 
-    /// Lets the host learn the peer's hardware address from an ARP request of the peer's.
-    fn learn_peer(&mut self) -> anyhow::Result<()> {
-        self.say_arp(arp::Operation::REQUEST, MacAddr::BROADCAST);
-        self.run();
-        anyhow::ensure!(self.other_frames > 0, "the host does not answer ARP");
-        Ok(())
-    }
-
-    /// Lets the peer ask or answer by ARP.
-    fn say_arp(&mut self, operation: arp::Operation, dst: MacAddr) {
-        let message = arp::Repr {
-            operation,
-            sender_mac: PEER_MAC,
-            sender_ip: PEER,
-            target_mac: HOST_MAC,
-            target_ip: HOST,
-        };
-        let mut frame = vec![0; ethernet::HEADER_LEN + message.buffer_len()];
-        ethernet::Repr { dst, src: PEER_MAC, ethertype: ethernet::EtherType::ARP }.emit(&mut frame);
-        message.emit(&mut frame[ethernet::HEADER_LEN..]);
-        // A message that finds no buffer is lost, as on a network; the host asks again.
-        let _ = self.receive(&frame);
-    }
-
-    /// Gives the host a frame.
-    pub(crate) fn receive(&mut self, frame: &[u8]) -> anyhow::Result<()> {
-        let mut packet = self.stack.pool().alloc().ok_or_else(|| anyhow::anyhow!("the pool is empty"))?;
-        anyhow::ensure!(packet.copy_from_slice(frame), "the frame is longer than a buffer");
+    /// Gives the host frames, all at once.
+    pub(crate) fn receive(&mut self, frames: &[Vec<u8>]) -> anyhow::Result<()> {
         let mut burst = RxBurst::new();
-        burst.push(packet);
+        for frame in frames {
+            let mut packet = self.stack.pool().alloc().context("the pool is empty")?;
+            ensure!(packet.copy_from_slice(frame), "the frame is longer than a buffer");
+            burst.push(packet);
+        }
         self.stack.input(self.now, self.iface, &mut burst);
         Ok(())
     }
@@ -151,12 +94,13 @@ impl Host {
             let mut burst = TxBurst::new();
             self.stack.tx_burst(self.iface, &mut burst);
             work += burst.len();
-            let frames = burst.drain(..).map(|frame| frame.data().to_vec());
-            let (packets, others): (Vec<_>, Vec<_>) = frames.partition(|frame| is_ipv4(frame));
-            self.sent.extend(packets);
-            self.other_frames += others.len();
-            for request in others.iter().filter_map(|frame| arp_request_for_peer(frame)) {
-                self.say_arp(arp::Operation::REPLY, request.sender_mac);
+            for frame in burst.drain(..).map(|frame| frame.data().to_vec()) {
+                if !neighbors::is_discovery(&frame) {
+                    self.sent.push_back(Sent { at: self.now, frame });
+                } else if let Some(answer) = neighbors::answer(&frame) {
+                    // An answer that finds no buffer is lost, as on a network; the host asks again.
+                    let _ = self.receive(&[answer]);
+                }
             }
             if work == 0 {
                 return;
@@ -175,24 +119,35 @@ impl Host {
         self.run();
     }
 
-    pub(crate) fn listen(&mut self, port: u16) -> anyhow::Result<()> {
-        let listen = ListenConfig { tcp: self.config, ..ListenConfig::new(port) };
-        self.stack.listen(&listen)?;
+    pub(crate) fn listen(&mut self, config: &ListenConfig) -> Result<(), ListenError> {
+        self.listeners.push((config.port, self.stack.listen(config)?));
         Ok(())
     }
 
-    pub(crate) fn connect(&mut self, port: u16) -> anyhow::Result<u16> {
-        const LOCAL_PORT: u16 = 50_000;
-        let remote = SocketAddr::new(IpAddr::V4(PEER), port);
-        let connect =
-            ConnectConfig { local_port: Some(LOCAL_PORT), tcp: self.config, ..ConnectConfig::new(remote) };
-        self.app.conn = Some(self.stack.connect(&connect)?);
-        Ok(LOCAL_PORT)
+    pub(crate) fn unlisten(&mut self, port: u16) -> anyhow::Result<()> {
+        let at = self.listeners.iter().position(|&(own, _)| own == port).context("nobody listens there")?;
+        self.stack.unlisten(self.listeners.remove(at).1);
+        Ok(())
     }
 
-    /// The connection of the scenario.
-    pub(crate) fn conn(&mut self) -> anyhow::Result<Conn<'_, [u64; 2]>> {
-        let id = self.app.conn.ok_or_else(|| anyhow::anyhow!("there is no connection"))?;
-        self.stack.conn(id).ok_or_else(|| anyhow::anyhow!("the connection is gone"))
+    /// Opens a connection from a port of its own, and returns that.
+    pub(crate) fn connect(
+        &mut self,
+        remote: SocketAddr,
+        local_addr: Option<IpAddr>,
+        tcp: Config,
+    ) -> Result<u16, ConnectError> {
+        let port = self.next_port;
+        let connect = ConnectConfig { local_addr, local_port: Some(port), tcp, ..ConnectConfig::new(remote) };
+        let conn = self.stack.connect(&connect)?;
+        self.next_port += 1;
+        self.app.name(conn, (port, remote.port()));
+        Ok(port)
+    }
+
+    /// The connection of a flow.
+    pub(crate) fn conn(&mut self, ports: Ports) -> anyhow::Result<Conn<'_, [u64; 2]>> {
+        let id = self.app.flow(ports).conn.ok_or_else(|| anyhow!("there is no connection"))?;
+        self.stack.conn(id).ok_or_else(|| anyhow!("the connection is gone"))
     }
 }

@@ -1,13 +1,18 @@
 //! From text to steps.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use freeway_wire::tcp::Flags;
 use thiserror::Error;
+
+use crate::segment::{Icmp, IpWords, Segment};
+use crate::version::Version;
+use crate::words::{Words, hex, number, split, time_span};
 
 /// A scenario: its steps with the lines they stand on.
 #[derive(Clone, Debug)]
 pub struct Scenario {
+    pub(crate) version: Version,
     pub(crate) steps: Vec<(usize, Step)>,
 }
 
@@ -15,22 +20,38 @@ pub struct Scenario {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {
     /// A setting of the host or the peer.
-    Set(String, String),
+    Set(String, Vec<String>),
+    /// What follows is about the flow of that name.
+    Flow(String),
+    /// The host's next SYN counts as its first.
+    Anew,
     /// The host listens.
-    Listen(u16),
-    /// The host opens a connection to this port of the peer.
-    Connect(u16),
-    /// The peer sends.
-    Inject(Segment),
+    Listen(u16, Option<IpAddr>),
+    /// It must not be able to.
+    CannotListen(u16, String),
+    /// The host stops listening.
+    Unlisten(u16),
+    /// The host opens a connection to this port of the peer, from an address of its own choice or from that one.
+    Connect(u16, Option<IpAddr>),
+    /// It must not be able to open one to that address.
+    CannotConnect(IpAddr, String),
+    /// The peer sends; `true`: together with what follows.
+    Inject(Segment, bool),
+    /// The peer, or somebody on the way, sends an ICMP message.
+    InjectIcmp(Icmp),
+    /// The peer sends a packet of that protocol with these bytes.
+    InjectIp(u8, Vec<u8>, IpWords),
     /// The host must send.
     Expect(Segment),
+    /// The host must send an ICMP message.
+    ExpectIcmp(Icmp),
     /// The host must have nothing to send.
     Quiet,
     /// Time passes.
     Wait(Duration),
     /// The application writes that many bytes.
     Write(usize),
-    /// The application reads that many bytes, which must be there.
+    /// The application reads that many bytes, which must be there and what the peer sent.
     Read(usize),
     /// The application finishes sending.
     Shutdown,
@@ -42,33 +63,10 @@ pub enum Step {
     Event(String),
     /// The connection must be in this state.
     State(String),
-}
-
-/// A segment as a scenario writes it: `None` where nothing is said.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Segment {
-    /// The control bits.
-    pub flags: Option<Flags>,
-    /// First sequence number, relative to the sender's initial one.
-    pub seq: Option<u32>,
-    /// Bytes of payload.
-    pub len: u32,
-    /// Acknowledgment number, relative to the receiver's initial one.
-    pub ack: Option<u32>,
-    /// The window field as it stands in the header.
-    pub window: Option<u16>,
-    /// The MSS option.
-    pub mss: Option<u16>,
-    /// The window scale option.
-    pub wscale: Option<u8>,
-    /// The SACK-permitted option.
-    pub sack_permitted: bool,
-    /// The timestamps option.
-    pub timestamps: Option<(u32, u32)>,
-    /// The timestamps option must be there, whatever its values.
-    pub any_timestamps: bool,
-    /// The checksum is made wrong.
-    pub bad_checksum: bool,
+    /// A counter must have this value.
+    Count(String, u64),
+    /// A table must hold so many.
+    Holds(String, u32),
 }
 
 /// A line that is none.
@@ -82,31 +80,73 @@ pub struct ParseError {
 }
 
 impl Scenario {
-    /// Reads a scenario.
+    /// The versions that a scenario is for: both, unless a line `only ipv4` or `only ipv6` says otherwise.
+    pub fn versions(text: &str) -> Vec<Version> {
+        let is_for = |version: &Version| {
+            let others = Version::ALL.into_iter().filter(|other| other != version);
+            others
+                .into_iter()
+                .all(|other| !text.lines().any(|line| line.trim() == format!("only {}", other.name())))
+        };
+        Version::ALL.into_iter().filter(is_for).collect()
+    }
+
+    /// Reads a scenario as it is over `version`.
     ///
     /// # Errors
     ///
     /// The first line that cannot be read.
-    pub fn parse(text: &str) -> Result<Self, ParseError> {
+    pub fn parse(text: &str, version: Version) -> Result<Self, ParseError> {
         let mut steps = Vec::new();
         for (index, line) in text.lines().enumerate() {
-            let words: Vec<&str> = line.split('#').next().unwrap_or("").split_whitespace().collect();
-            if let Some((verb, words)) = words.split_first() {
-                let step = step(verb, words).map_err(|what| ParseError { line: index + 1, what })?;
-                steps.push((index + 1, step));
-            }
+            let words = split(line, version);
+            let Some((verb, words)) = words.split_first() else { continue };
+            // A line for one version only.
+            let (verb, words) = match (verb.strip_suffix(':'), words.split_first()) {
+                (Some(name), Some(_)) if Version::ALL.iter().any(|v| v.name() == name && *v != version) => {
+                    continue;
+                }
+                (Some(name), Some((verb, words))) if name == version.name() => (verb, words),
+                _ => (verb, words),
+            };
+            let step = step(verb, words, version).map_err(|what| ParseError { line: index + 1, what })?;
+            steps.extend(step.map(|step| (index + 1, step)));
         }
-        Ok(Self { steps })
+        Ok(Self { version, steps })
     }
 }
 
-fn step(verb: &str, words: &[&str]) -> Result<Step, String> {
-    Ok(match (verb, words) {
-        ("set", [key, value]) => Step::Set((*key).to_owned(), (*value).to_owned()),
-        ("listen", [port]) => Step::Listen(number(port)?),
-        ("connect", [port]) => Step::Connect(number(port)?),
-        (">", words) => Step::Inject(segment(words)?),
-        ("<", words) => Step::Expect(segment(words)?),
+fn step(verb: &str, words: &[String], version: Version) -> Result<Option<Step>, String> {
+    let texts: Vec<&str> = words.iter().map(String::as_str).collect();
+    Ok(Some(match (verb, texts.as_slice()) {
+        ("only", ["ipv4" | "ipv6"]) => return Ok(None),
+        ("set", [key, values @ ..]) if !values.is_empty() => {
+            Step::Set((*key).to_owned(), values.iter().map(|&value| value.to_owned()).collect())
+        }
+        ("flow", [name]) => Step::Flow((*name).to_owned()),
+        ("anew", []) => Step::Anew,
+        ("listen", [port]) => Step::Listen(number(port)?, None),
+        ("listen", [port, "at", address]) => Step::Listen(number(port)?, Some(version.address(address)?)),
+        ("listen", [port, "fails", why]) => Step::CannotListen(number(port)?, (*why).to_owned()),
+        ("unlisten", [port]) => Step::Unlisten(number(port)?),
+        ("connect", [port]) => Step::Connect(number(port)?, None),
+        ("connect", [port, "from", address]) => Step::Connect(number(port)?, Some(version.address(address)?)),
+        ("connect", [address, "fails", why]) => {
+            Step::CannotConnect(version.address(address)?, (*why).to_owned())
+        }
+        (">", ["icmp", ..]) => Step::InjectIcmp(Icmp::parse(&mut Words::new(&words[1..]), version)?),
+        (">", ["ip", protocol, bytes, rest @ ..]) => {
+            let ip = match rest {
+                [] => IpWords { ident: 1, ..IpWords::default() },
+                ["|", ..] => IpWords::parse(&mut Words::new(&words[4..]), version)?,
+                [word, ..] => return Err(format!("'{word}' stands where '|' should")),
+            };
+            Step::InjectIp(number(protocol)?, hex(bytes)?, ip)
+        }
+        (">", _) => Step::Inject(Segment::parse(&mut Words::new(words), version)?, false),
+        (">>", _) => Step::Inject(Segment::parse(&mut Words::new(words), version)?, true),
+        ("<", ["icmp", ..]) => Step::ExpectIcmp(Icmp::parse(&mut Words::new(&words[1..]), version)?),
+        ("<", _) => Step::Expect(Segment::parse(&mut Words::new(words), version)?),
         ("quiet", []) => Step::Quiet,
         ("wait", [time]) => Step::Wait(time_span(time)?),
         ("write", [count]) => Step::Write(number(count)?),
@@ -116,80 +156,23 @@ fn step(verb: &str, words: &[&str]) -> Result<Step, String> {
         ("abort", []) => Step::Abort,
         ("event", words) if !words.is_empty() => Step::Event(words.join(" ")),
         ("state", [name]) => Step::State((*name).to_owned()),
-        _ => return Err(format!("'{verb} {}' is no step", words.join(" "))),
-    })
-}
-
-fn number<T: std::str::FromStr>(word: &str) -> Result<T, String> {
-    word.parse().map_err(|_| format!("'{word}' is no number that fits here"))
-}
-
-fn time_span(word: &str) -> Result<Duration, String> {
-    let digits = word.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let count: u64 = number(digits)?;
-    match &word[digits.len()..] {
-        "us" => Ok(Duration::from_micros(count)),
-        "ms" => Ok(Duration::from_millis(count)),
-        "s" => Ok(Duration::from_secs(count)),
-        unit => Err(format!("'{unit}' is no unit of time: us, ms or s")),
-    }
-}
-
-fn segment(words: &[&str]) -> Result<Segment, String> {
-    let mut words = words.iter().copied().peekable();
-    let mut segment = Segment { flags: words.next().map(flags).transpose()?, ..Segment::default() };
-    if let Some(seq) = words.next_if(|word| word.starts_with(|c: char| c.is_ascii_digit())) {
-        let (first, end) = seq.split_once(':').unwrap_or((seq, seq));
-        let (first, end): (u32, u32) = (number(first)?, number(end)?);
-        segment.seq = Some(first);
-        segment.len = end.checked_sub(first).ok_or_else(|| format!("'{seq}' ends before it begins"))?;
-    }
-    while let Some(word) = words.next() {
-        let mut next = || words.next().ok_or_else(|| format!("'{word}' wants a value"));
-        match word {
-            "ack" => segment.ack = Some(number(next()?)?),
-            "win" => segment.window = Some(number(next()?)?),
-            "mss" => segment.mss = Some(number(next()?)?),
-            "wscale" => segment.wscale = Some(number(next()?)?),
-            "sackok" => segment.sack_permitted = true,
-            "ts" => segment.timestamps = Some((number(next()?)?, number(next()?)?)),
-            "anyts" => segment.any_timestamps = true,
-            "badsum" => segment.bad_checksum = true,
-            _ => return Err(format!("'{word}' is nothing a segment has")),
-        }
-    }
-    Ok(segment)
-}
-
-fn flags(word: &str) -> Result<Flags, String> {
-    let mut flags = Flags::empty();
-    for letter in word.chars() {
-        flags |= match letter {
-            'S' => Flags::SYN,
-            'F' => Flags::FIN,
-            'R' => Flags::RST,
-            'P' => Flags::PSH,
-            'A' => Flags::ACK,
-            'U' => Flags::URG,
-            'E' => Flags::ECE,
-            'C' => Flags::CWR,
-            '-' => Flags::empty(),
-            _ => return Err(format!("'{letter}' is no flag: S F R P A U E C, or - for none")),
-        };
-    }
-    Ok(flags)
+        ("count", [name, value]) => Step::Count((*name).to_owned(), number(value)?),
+        ("holds", [table, value]) => Step::Holds((*table).to_owned(), number(value)?),
+        _ => return Err(format!("'{verb} {}' is no step", texts.join(" "))),
+    }))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use freeway_wire::tcp::Flags;
 
     #[test]
     fn steps_are_read() {
-        let text = "listen 80 # a comment\n\n> SA 1:3 ack 5 win 7 mss 9 sackok ts 1 2\nwait 40ms\nevent closed Finished";
-        let steps = Scenario::parse(text).unwrap().steps;
-        assert_eq!(steps[0], (1, Step::Listen(80)));
+        let text = "listen 80 # a comment\n\n> SA 1:3 ack 5 win 7 mss 9/8 sackok ts 1 2\nwait 40ms\nevent closed Finished";
+        let steps = Scenario::parse(text, Version::Ipv4).unwrap().steps;
+        assert_eq!(steps[0], (1, Step::Listen(80, None)));
         let expected = Segment {
             flags: Some(Flags::SYN | Flags::ACK),
             seq: Some(1),
@@ -201,15 +184,42 @@ mod tests {
             timestamps: Some((1, 2)),
             ..Segment::default()
         };
-        assert_eq!(steps[1], (3, Step::Inject(expected)));
+        assert_eq!(steps[1], (3, Step::Inject(expected, false)));
         assert_eq!(steps[2], (4, Step::Wait(Duration::from_millis(40))));
         assert_eq!(steps[3], (5, Step::Event("closed Finished".into())));
     }
 
     #[test]
     fn a_wrong_line_is_named() {
-        for text in ["\nfly 1", "\n> X 0", "\n> A 3:1", "\nwait 4h", "\nlisten 70000", "\n> A 1 ack"] {
-            assert_eq!(Scenario::parse(text).unwrap_err().line, 2, "{text}");
+        for line in [
+            "fly 1",
+            "> X 0",
+            "> A 3:1",
+            "wait 4y",
+            "listen 70000",
+            "> A 1 ack",
+            "> A 1 | fog 1",
+            "> icmp fog",
+            "> A 1 opts 0",
+            "> A 1 | parts 8",
+            "> A 1 sack",
+            "> ip 99 00 ttl 3",
+            "set x",
+            "only ipv5",
+        ] {
+            let text = format!("\n{line}");
+            assert_eq!(Scenario::parse(&text, Version::Ipv4).unwrap_err().line, 2, "{line}");
         }
+    }
+
+    #[test]
+    fn a_line_may_be_for_one_version() {
+        let text = "ipv4: wait 1s\nipv6: wait 2s\nwait 3s";
+        let waits = |version| Scenario::parse(text, version).unwrap().steps;
+        let wait = |line, seconds| (line, Step::Wait(Duration::from_secs(seconds)));
+        assert_eq!(waits(Version::Ipv4), [wait(1, 1), wait(3, 3)]);
+        assert_eq!(waits(Version::Ipv6), [wait(2, 2), wait(3, 3)]);
+        assert_eq!(Scenario::versions("quiet"), Version::ALL);
+        assert_eq!(Scenario::versions("# why\nonly ipv6\n"), [Version::Ipv6]);
     }
 }

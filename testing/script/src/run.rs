@@ -1,14 +1,26 @@
 //! Running a scenario.
 
-use std::net::IpAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
+use freeway_base::Instant;
+use freeway_stack::ListenConfig;
 use freeway_tcp::{Config, State};
-use freeway_wire::tcp::{Flags, Options, Repr, Segment as View, SeqNumber, Timestamps};
-use freeway_wire::{Ecn, Protocol, checksum, ethernet, ipv4};
+use freeway_wire::Protocol;
 
-use crate::host::{HOST, HOST_MAC, Host, PEER, PEER_MAC, PEER_PORT};
-use crate::parse::{Scenario, Segment, Step};
+use crate::expect::{check_icmp, check_segment, describe};
+use crate::flow::Flow;
+use crate::host::{Host, Setup};
+use crate::packet::{self, byte_at};
+use crate::parse::{Scenario, Step};
+use crate::segment::{Icmp, IpWords, Segment};
+use crate::settings;
+use crate::version::Version;
+use crate::words;
+
+/// The port of the peer's end of the first flow; further flows have the ports behind it.
+const PEER_PORT: u16 = 40_000;
 
 /// The line at which a scenario went wrong, and how.
 #[derive(Debug)]
@@ -23,25 +35,31 @@ pub struct Failure {
 ///
 /// # Errors
 ///
-/// The first step that did not go as written.
+/// The first step that did not go as written; or, at the end, something that the host sent or the application heard
+/// and no step asked for.
 pub fn run(scenario: &Scenario) -> Result<(), Failure> {
-    let mut runner = Runner::new().map_err(|what| Failure { line: 0, what })?;
+    let mut runner = Runner::new(scenario.version);
     for (line, step) in &scenario.steps {
         runner.step(step).map_err(|what| Failure { line: *line, what })?;
     }
-    Ok(())
+    let last = scenario.steps.last().map_or(0, |(line, _)| *line);
+    runner.finish().map_err(|what| Failure { line: last, what })
 }
 
 struct Runner {
-    host: Host,
-    host_port: u16,
-    peer_port: u16,
-    /// The peer's initial sequence number.
-    peer_iss: SeqNumber,
-    /// The host's, once its SYN was seen.
-    host_iss: Option<SeqNumber>,
-    /// Every byte that is written or injected is told by its place in the stream.
-    written: u32,
+    version: Version,
+    setup: Setup,
+    /// The host, from the first step on that needs it.
+    host: Option<Host>,
+    tcp: Config,
+    /// What listeners have beside that.
+    listen: ListenConfig,
+    flows: HashMap<String, Flow>,
+    current: String,
+    /// Frames that come together with the next.
+    together: Vec<Vec<u8>>,
+    /// When the segment was sent that was expected last.
+    seen_at: Instant,
 }
 
 /// A state as RFC 9293 writes it.
@@ -60,21 +78,30 @@ const fn name_of(state: State) -> &'static str {
     }
 }
 
-/// The payload byte at a place in a stream.
-const fn byte_at(place: u32) -> u8 {
-    (place.wrapping_mul(31) >> 3) as u8
-}
-
 impl Runner {
-    fn new() -> anyhow::Result<Self> {
-        Ok(Self {
-            host: Host::new()?,
-            host_port: 0,
-            peer_port: PEER_PORT,
-            peer_iss: SeqNumber(1_000),
-            host_iss: None,
-            written: 0,
-        })
+    fn new(version: Version) -> Self {
+        Self {
+            version,
+            setup: Setup::new(),
+            host: None,
+            tcp: Config::default(),
+            listen: ListenConfig::new(0),
+            flows: HashMap::from([(String::new(), Flow::new(version, 0, PEER_PORT))]),
+            current: String::new(),
+            together: Vec::new(),
+            seen_at: Instant::ZERO,
+        }
+    }
+
+    fn host(&mut self) -> anyhow::Result<&mut Host> {
+        match &mut self.host {
+            Some(host) => Ok(host),
+            none => Ok(none.insert(Host::new(&self.setup)?)),
+        }
+    }
+
+    fn flow(&mut self) -> anyhow::Result<&mut Flow> {
+        self.flows.get_mut(&self.current).context("there is no such flow")
     }
 
     #[expect(
@@ -83,27 +110,32 @@ impl Runner {
     )]
     fn step(&mut self, step: &Step) -> anyhow::Result<()> {
         match step {
-            Step::Set(key, value) => self.set(key, value),
-            Step::Listen(port) => {
-                if self.host_port == 0 {
-                    self.host_port = *port;
-                }
-                self.host.listen(*port)
-            }
-            Step::Connect(port) => {
-                self.peer_port = *port;
-                self.host_port = self.host.connect(*port)?;
-                self.host.run();
+            Step::Set(key, values) => self.set(key, values),
+            Step::Flow(name) => self.switch(name),
+            Step::Anew => {
+                let flow = self.flow()?;
+                (flow.host_iss, flow.written, flow.read) = (None, 0, 0);
                 Ok(())
             }
-            Step::Inject(segment) => self.inject(segment),
+            Step::Listen(port, addr) => self.listen(*port, *addr),
+            Step::CannotListen(port, why) => {
+                let config = self.listener(*port, None);
+                refused(self.host()?.listen(&config), why)
+            }
+            Step::Unlisten(port) => self.host()?.unlisten(*port),
+            Step::Connect(port, from) => self.connect(*port, *from),
+            Step::CannotConnect(addr, why) => {
+                let tcp = self.tcp;
+                refused(self.host()?.connect(SocketAddr::new(*addr, 80), None, tcp), why)
+            }
+            Step::Inject(segment, together) => self.inject(segment, *together),
+            Step::InjectIcmp(icmp) => self.inject_icmp(icmp),
+            Step::InjectIp(protocol, bytes, ip) => self.inject_ip(Protocol(*protocol), bytes, ip),
             Step::Expect(segment) => self.expect(segment),
-            Step::Quiet => match self.host.sent.pop_front() {
-                Some(frame) => bail!("expected nothing, the host sent {}", self.describe(&frame)),
-                None => Ok(()),
-            },
+            Step::ExpectIcmp(icmp) => self.expect_icmp(icmp),
+            Step::Quiet => self.quiet(),
             Step::Wait(span) => {
-                self.host.wait(*span);
+                self.host()?.wait(*span);
                 Ok(())
             }
             Step::Write(count) => self.write(*count),
@@ -112,58 +144,121 @@ impl Runner {
             Step::Close => self.act(|conn| conn.close()),
             Step::Abort => self.act(|conn| conn.abort()),
             Step::Event(event) => {
-                let heard = self.host.app.events.pop_front();
+                let ports = self.flow()?.ports();
+                let heard = self.host()?.app.flow(ports).events.pop_front();
                 ensure!(heard.as_deref() == Some(event), "expected event '{event}', heard {heard:?}");
                 Ok(())
             }
             Step::State(name) => self.state(name),
+            Step::Count(name, value) => self.count(name, *value),
+            Step::Holds(table, value) => self.holds(table, *value),
         }
     }
 
-    fn set(&mut self, key: &str, value: &str) -> anyhow::Result<()> {
-        let config: &mut Config = &mut self.host.config;
-        let on = value == "on";
+    /// Nothing may be left over.
+    fn finish(&mut self) -> anyhow::Result<()> {
+        ensure!(self.together.is_empty(), "at the end a frame waits for another one");
+        self.quiet().context("at the end")?;
+        let left: Vec<_> = self.host()?.app.left().into_iter().map(str::to_owned).collect();
+        ensure!(left.is_empty(), "at the end the application had also heard {left:?}");
+        Ok(())
+    }
+
+    fn set(&mut self, key: &str, values: &[String]) -> anyhow::Result<()> {
+        let value = values.first().context("a setting wants a value")?;
+        let number = || words::number(value).map_err(|what| anyhow!(what));
+        let version = self.version;
+        let address = || version.address(value).map_err(|what| anyhow!(what));
         match key {
-            "timestamps" => config.timestamps = on,
-            "wscale" => config.window_scale = on,
-            "nagle" => config.nagle = on,
-            "delack" if !on => config.delayed_ack = None,
-            "quickacks" => config.quick_acks = value.parse()?,
-            "window" => config.receive_window = value.parse()?,
-            "port" => self.host_port = value.parse()?,
-            "iss" => self.peer_iss = SeqNumber(value.parse()?),
-            _ => bail!("'{key} {value}' is no setting"),
+            "port" => self.flow()?.host_port = value.parse()?,
+            "from-port" => self.flow()?.peer_port = value.parse()?,
+            "iss" => self.flow()?.peer_iss.0 = number()?,
+            "from" => self.flow()?.peer = address()?,
+            "to" => self.flow()?.host = address()?,
+            _ if settings::of_tcp(&mut self.tcp, key, values)? => {}
+            _ if settings::of_listener(&mut self.listen, key, values)? => {}
+            _ if settings::of_host(&mut self.setup, key, values)? => {
+                ensure!(self.host.is_none(), "'{key}' can be set only before the host begins");
+            }
+            _ => bail!("'{key}' is no setting"),
         }
+        Ok(())
+    }
+
+    /// Goes on with the flow of that name; a new one begins like the first, from a port of its own.
+    fn switch(&mut self, name: &str) -> anyhow::Result<()> {
+        let port = PEER_PORT + self.flows.len() as u16;
+        let first = Flow::new(self.version, self.flow()?.host_port, port);
+        self.flows.entry(name.to_owned()).or_insert(first);
+        self.current = name.to_owned();
+        Ok(())
+    }
+
+    fn listener(&self, port: u16, addr: Option<IpAddr>) -> ListenConfig {
+        ListenConfig { port, addr, tcp: self.tcp, ..self.listen.clone() }
+    }
+
+    fn listen(&mut self, port: u16, addr: Option<IpAddr>) -> anyhow::Result<()> {
+        let config = self.listener(port, addr);
+        self.host()?.listen(&config)?;
+        let flow = self.flow()?;
+        if flow.host_port == 0 {
+            flow.host_port = port;
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, port: u16, from: Option<IpAddr>) -> anyhow::Result<()> {
+        let (tcp, remote) = (self.tcp, SocketAddr::new(self.flow()?.peer, port));
+        let host = self.host()?;
+        let own = host.connect(remote, from, tcp)?;
+        host.run();
+        let flow = self.flow()?;
+        (flow.peer_port, flow.host_port) = (port, own);
+        flow.host = from.unwrap_or(flow.host);
         Ok(())
     }
 
     fn act(&mut self, act: impl FnOnce(&mut freeway_stack::Conn<'_, [u64; 2]>)) -> anyhow::Result<()> {
-        act(&mut self.host.conn()?);
-        self.host.run();
+        let ports = self.flow()?.ports();
+        let host = self.host()?;
+        act(&mut host.conn(ports)?);
+        host.run();
         Ok(())
     }
 
+    /// Every byte that is written or injected is told by its place in the stream.
     fn write(&mut self, count: usize) -> anyhow::Result<()> {
-        let bytes: Vec<u8> = (self.written..).map(byte_at).take(count).collect();
-        let taken = self.host.conn()?.write(&bytes);
-        self.written += taken as u32;
-        self.host.run();
+        let flow = self.flow()?;
+        let (ports, from) = (flow.ports(), flow.written);
+        let bytes: Vec<u8> = (from..).map(byte_at).take(count).collect();
+        let host = self.host()?;
+        let taken = host.conn(ports)?.write(&bytes);
+        host.run();
+        self.flow()?.written += taken as u32;
         ensure!(taken == count, "the connection took {taken} of {count} bytes");
         Ok(())
     }
 
     fn read(&mut self, count: usize) -> anyhow::Result<()> {
+        let flow = self.flow()?;
+        let (ports, from) = (flow.ports(), flow.read + 1);
         let mut bytes = vec![0; count];
-        let mut conn = self.host.conn()?;
+        let host = self.host()?;
+        let mut conn = host.conn(ports)?;
         let copied = conn.copy_readable(&mut bytes);
         ensure!(copied == count, "{copied} bytes are there to be read, not {count}");
         conn.consume(count);
-        self.host.run();
+        host.run();
+        let intact = bytes.iter().zip(from..).all(|(&byte, place)| byte == byte_at(place));
+        ensure!(intact, "what is read is not what the peer sent");
+        self.flow()?.read += count as u32;
         Ok(())
     }
 
     fn state(&mut self, name: &str) -> anyhow::Result<()> {
-        let state = match self.host.conn() {
+        let ports = self.flow()?.ports();
+        let state = match self.host()?.conn(ports) {
             Ok(conn) => conn.info().map_or("CLOSED", |info| name_of(info.state)),
             Err(_) => "CLOSED",
         };
@@ -171,136 +266,105 @@ impl Runner {
         Ok(())
     }
 
-    fn inject(&mut self, segment: &Segment) -> anyhow::Result<()> {
-        let ack = match segment.ack {
-            Some(ack) => self.host_iss.unwrap_or(SeqNumber(0)) + ack,
-            None => SeqNumber(0),
+    fn count(&mut self, name: &str, value: u64) -> anyhow::Result<()> {
+        let counters = self.host()?.stack.counters();
+        let (group, counter) = name.split_once('.').context("a counter is GROUP.NAME")?;
+        let found = match group {
+            "net" => counters.net.iter().find(|(known, _)| *known == counter),
+            "udp" => counters.udp.iter().find(|(known, _)| *known == counter),
+            "tcp" => counters.tcp.iter().find(|(known, _)| *known == counter),
+            _ => bail!("'{group}' is no group of counters: net, udp or tcp"),
         };
-        let relative = segment.seq.unwrap_or(0);
-        let repr = Repr {
-            src_port: self.peer_port,
-            dst_port: self.host_port,
-            seq: self.peer_iss + relative,
-            ack,
-            flags: segment.flags.unwrap_or(Flags::empty()),
-            window: segment.window.unwrap_or(65_535),
-            urgent: 0,
-            options: Options {
-                mss: segment.mss,
-                window_scale: segment.wscale,
-                sack_permitted: segment.sack_permitted,
-                timestamps: segment.timestamps.map(|(value, echo)| Timestamps { value, echo }),
-                ..Options::default()
-            },
+        let (_, counted) = found.with_context(|| format!("there is no counter {name}"))?;
+        ensure!(counted == value, "expected {name} to be {value}, it is {counted}");
+        Ok(())
+    }
+
+    fn holds(&mut self, table: &str, value: u32) -> anyhow::Result<()> {
+        let occupancy = self.host()?.stack.occupancy();
+        let held = match table {
+            "connections" => occupancy.connections.0,
+            "half-open" => occupancy.syn_received.0,
+            "time-wait" => occupancy.time_wait,
+            "items" => occupancy.items.0,
+            _ => bail!("'{table}' is no table: connections, half-open, time-wait or items"),
         };
-        let payload = (relative..).map(byte_at).take(segment.len as usize);
-        let frame = frame(&repr, payload, segment.bad_checksum);
-        self.host.receive(&frame)?;
-        self.host.run();
+        ensure!(held == value, "expected {value} in {table}, there are {held}");
+        Ok(())
+    }
+
+    fn inject(&mut self, segment: &Segment, together: bool) -> anyhow::Result<()> {
+        let flow = self.flow()?;
+        let (repr, payload) = flow.say(segment);
+        let ends = flow.inbound().or(&segment.ip);
+        let bytes = packet::tcp(&repr, &payload, ends, segment);
+        self.together.extend(packet::frames(ends, Protocol::TCP, &bytes, &segment.ip));
+        if together { Ok(()) } else { self.deliver() }
+    }
+
+    fn inject_icmp(&mut self, icmp: &Icmp) -> anyhow::Result<()> {
+        let version = self.version;
+        let flow = self.flow()?;
+        let ends = flow.inbound().or(&icmp.ip);
+        let quote = match icmp.quote {
+            Some((first, end)) => {
+                let header = flow.quote(first, icmp.quoted_port);
+                packet::quoted(&header, end - first, flow.outbound(), icmp.cut)
+            }
+            None => Vec::new(),
+        };
+        let bytes = packet::icmp(icmp, &quote, ends, version);
+        self.together.extend(packet::frames(ends, version.icmp(), &bytes, &icmp.ip));
+        self.deliver()
+    }
+
+    fn inject_ip(&mut self, protocol: Protocol, bytes: &[u8], ip: &IpWords) -> anyhow::Result<()> {
+        let ends = self.flow()?.inbound().or(ip);
+        self.together.extend(packet::frames(ends, protocol, bytes, ip));
+        self.deliver()
+    }
+
+    fn deliver(&mut self) -> anyhow::Result<()> {
+        let frames = std::mem::take(&mut self.together);
+        let host = self.host()?;
+        host.receive(&frames)?;
+        host.run();
         Ok(())
     }
 
     fn expect(&mut self, wanted: &Segment) -> anyhow::Result<()> {
-        let frame = self.host.sent.pop_front().context("the host sent nothing")?;
-        let (repr, payload) = open(&frame)?;
-        if repr.flags.contains(Flags::SYN) && self.host_iss.is_none() {
-            self.host_iss = Some(repr.seq);
+        let sent = self.host()?.sent.pop_front().context("the host sent nothing")?;
+        let flow = self.flow()?;
+        check_segment(&sent.frame, flow, wanted)
+            .with_context(|| format!("the host sent {}", describe(&sent.frame, flow)))?;
+        let since = sent.at - self.seen_at;
+        if let Some((least, most)) = wanted.after {
+            let in_time = (least.into()..=most.into()).contains(&since);
+            ensure!(in_time, "it was sent {since:?} after the one before, not {least:?} to {most:?}");
         }
-        let sent = self.describe(&frame);
-        let base = self.host_iss.unwrap_or(SeqNumber(0));
-        let checks = [
-            ("flags", wanted.flags.is_none_or(|flags| flags == repr.flags)),
-            ("sequence number", wanted.seq.is_none_or(|seq| base + seq == repr.seq)),
-            ("length", payload.len() == wanted.len as usize),
-            ("acknowledgment", wanted.ack.is_none_or(|ack| self.peer_iss + ack == repr.ack)),
-            ("window", wanted.window.is_none_or(|window| window == repr.window)),
-            ("MSS", wanted.mss.is_none_or(|mss| Some(mss) == repr.options.mss)),
-            ("window scale", wanted.wscale.is_none_or(|shift| Some(shift) == repr.options.window_scale)),
-            ("SACK-permitted", !wanted.sack_permitted || repr.options.sack_permitted),
-            ("timestamps", !wanted.any_timestamps || repr.options.timestamps.is_some()),
-            (
-                "echoed timestamp",
-                wanted
-                    .timestamps
-                    .is_none_or(|(_, echo)| repr.options.timestamps.is_some_and(|ts| ts.echo == echo)),
-            ),
-        ];
-        for (what, holds) in checks {
-            ensure!(holds, "wrong {what}: the host sent {sent}");
-        }
-        if let Some(start) = wanted.seq.filter(|_| wanted.len > 0) {
-            let first = start - 1;
-            let intact = payload.iter().zip(first..).all(|(&byte, place)| byte == byte_at(place));
-            ensure!(intact, "the payload is not what was written: {sent}");
-        }
+        self.seen_at = sent.at;
         Ok(())
     }
 
-    /// A frame of the host's in a scenario's words.
-    fn describe(&self, frame: &[u8]) -> String {
-        match open(frame) {
-            Ok((repr, payload)) => {
-                let base = self.host_iss.unwrap_or(SeqNumber(0));
-                let seq = repr.seq.distance_from(base);
-                let ack = repr.ack.distance_from(self.peer_iss);
-                format!(
-                    "{:?} {seq}:{} ack {ack} win {}",
-                    repr.flags,
-                    seq as usize + payload.len(),
-                    repr.window
-                )
-            }
-            Err(error) => format!("a frame that is no segment of the connection ({error})"),
-        }
+    fn expect_icmp(&mut self, wanted: &Icmp) -> anyhow::Result<()> {
+        let sent = self.host()?.sent.pop_front().context("the host sent nothing")?;
+        let flow = self.flow()?;
+        check_icmp(&sent.frame, flow, wanted)
+            .with_context(|| format!("the host sent {}", describe(&sent.frame, flow)))
+    }
+
+    fn quiet(&mut self) -> anyhow::Result<()> {
+        let Some(sent) = self.host()?.sent.pop_front() else { return Ok(()) };
+        let flow = self.flow()?;
+        bail!("expected nothing, the host sent {}", describe(&sent.frame, flow))
     }
 }
 
-/// The frame in which the peer sends a segment.
-fn frame(repr: &Repr, payload: impl Iterator<Item = u8>, bad_checksum: bool) -> Vec<u8> {
-    let payload: Vec<u8> = payload.collect();
-    let header_len = repr.header_len();
-    let ip = ipv4::Repr {
-        src: PEER,
-        dst: HOST,
-        protocol: Protocol::TCP,
-        ttl: 64,
-        dscp: 0,
-        ecn: Ecn::NotEct,
-        ident: 0,
-        dont_fragment: true,
-        more_fragments: false,
-        fragment_offset: 0,
-        payload_len: (header_len + payload.len()) as u16,
-    };
-    let start = ethernet::HEADER_LEN + ipv4::HEADER_LEN;
-    let mut frame = vec![0; start + header_len + payload.len()];
-    ethernet::Repr { dst: HOST_MAC, src: PEER_MAC, ethertype: ethernet::EtherType::IPV4 }.emit(&mut frame);
-    ip.emit(&mut frame[ethernet::HEADER_LEN..]);
-    repr.emit(&mut frame[start..]);
-    frame[start + header_len..].copy_from_slice(&payload);
-    checksum::fill_transport(IpAddr::V4(PEER), IpAddr::V4(HOST), Protocol::TCP, &mut frame[start..]);
-    if bad_checksum {
-        frame[start + 16] ^= 0xff;
-    }
-    frame
-}
-
-/// The segment in a frame of the host's; its checksums are verified.
-fn open(frame: &[u8]) -> anyhow::Result<(Repr, &[u8])> {
-    let ethernet = ethernet::Frame::new_checked(frame).map_err(|error| anyhow!("{error:?}"))?;
-    ensure!(ethernet.ethertype() == ethernet::EtherType::IPV4, "it is not IPv4");
-    let start = ethernet::HEADER_LEN;
-    let ip = ipv4::Packet::new_checked(&frame[start..]).map_err(|error| anyhow!("{error:?}"))?;
-    ensure!(ip.verify_checksum(), "the IP checksum is wrong");
-    ensure!(
-        ip.src() == HOST && ip.dst() == PEER && ip.protocol() == Protocol::TCP,
-        "it is not TCP to the peer"
-    );
-    let total = ip.total_len();
-    let bytes = &frame[start + ip.header_len()..start + total];
-    let sound = checksum::verify_transport(IpAddr::V4(HOST), IpAddr::V4(PEER), Protocol::TCP, bytes);
-    ensure!(sound, "the TCP checksum is wrong");
-    let view = View::new_checked(bytes).map_err(|error| anyhow!("{error:?}"))?;
-    let repr = Repr::parse(&view).map_err(|error| anyhow!("{error:?}"))?;
-    Ok((repr, &bytes[view.header_len()..]))
+/// The call must have failed, for that reason.
+fn refused<T, E: std::fmt::Debug>(result: Result<T, E>, why: &str) -> anyhow::Result<()> {
+    let Err(error) = result else { bail!("expected {why}, but it succeeded") };
+    let told = format!("{error:?}");
+    let name = told.split('(').next().unwrap_or_default();
+    ensure!(name == why, "expected {why}, it is {told}");
+    Ok(())
 }

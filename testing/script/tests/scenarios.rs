@@ -1,33 +1,31 @@
-//! Every file of `scenarios/` is a test: its name says what it shows.
+//! Every file of `scenarios/` is a test over each version of IP; its name says what it shows.
+//!
+//! `cargo test -p freeway-script --test scenarios -- must-36` runs those whose name has that in it.
 
 use std::fs;
 use std::path::Path;
 
-use freeway_script::{Scenario, run};
+use freeway_script::{Scenario, Version, run};
+use libtest_mimic::{Arguments, Trial};
 
-#[test]
-fn all_scenarios_hold() {
+fn main() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-    let mut files: Vec<_> = fs::read_dir(&folder)
-        .expect("the folder is there")
-        .map(|entry| entry.expect("an entry").path())
-        .collect();
-    files.sort();
-    let mut failures = Vec::new();
-    let mut count = 0;
-    for file in files.iter().filter(|file| file.extension().is_some_and(|ending| ending == "pkt")) {
-        count += 1;
-        let text = fs::read_to_string(file).expect("the scenario is text");
-        let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or("?");
-        match Scenario::parse(&text) {
-            Err(error) => failures.push(format!("{name}: {error}")),
-            Ok(scenario) => {
-                if let Err(failure) = run(&scenario) {
-                    failures.push(format!("{name}, line {}: {:#}", failure.line, failure.what));
-                }
-            }
+    let files = fs::read_dir(&folder).expect("the folder is there");
+    let mut trials = Vec::new();
+    for path in files.map(|entry| entry.expect("an entry").path()) {
+        let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("?").to_owned();
+        let text = fs::read_to_string(&path).expect("the scenario is text");
+        for version in Scenario::versions(&text) {
+            let (name, text) = (format!("{name} ({})", version.name()), text.clone());
+            trials.push(Trial::test(name, move || hold(&text, version).map_err(Into::into)));
         }
     }
-    assert!(count >= 20, "only {count} scenarios were found");
-    assert!(failures.is_empty(), "{} of {count} scenarios failed:\n{}", failures.len(), failures.join("\n"));
+    trials.sort_by(|a, b| a.name().cmp(b.name()));
+    assert!(trials.len() >= 250, "only {} scenarios were found", trials.len());
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+fn hold(text: &str, version: Version) -> Result<(), String> {
+    let scenario = Scenario::parse(text, version).map_err(|error| error.to_string())?;
+    run(&scenario).map_err(|failure| format!("line {}: {:#}", failure.line, failure.what))
 }

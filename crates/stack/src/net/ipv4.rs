@@ -192,7 +192,7 @@ impl Net {
             hop_limit: header.ttl,
         };
         let whole = self.reassembly.insert(now, &fragment, &self.large, &mut self.counters);
-        let Some(whole) = whole else { return Ingress::Consumed };
+        let Some(whole) = whole.map(|whole| whole.fitted(&self.pool)) else { return Ingress::Consumed };
         self.counters.reassembled += 1;
         self.ipv4_deliver(
             now,

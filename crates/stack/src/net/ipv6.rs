@@ -307,7 +307,7 @@ impl Net {
             hop_limit: inbound.hop_limit,
         };
         let whole = self.reassembly.insert(now, &fragment, &self.large, &mut self.counters);
-        let Some(mut whole) = whole else { return Ingress::Consumed };
+        let Some(mut whole) = whole.map(|whole| whole.fitted(&self.pool)) else { return Ingress::Consumed };
         self.counters.reassembled += 1;
         if whole.packet.prepend(usize::from(whole.header_len)).is_none() {
             return Ingress::Consumed;

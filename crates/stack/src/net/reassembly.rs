@@ -8,6 +8,8 @@
 //!                    0        a        b           c         total (known from the last fragment)
 //! ```
 //!
+//! A datagram that fits into a frame's buffer leaves in one: few buffers are large, and an application may read late.
+//!
 //! What a stranger can make of it is bounded: contexts in all and by source (the oldest goes), stretches of one
 //! datagram, time. Fragments that overlap condemn their datagram, also those that are yet to come (RFC 5722, and
 //! for IPv4 as well: no honest sender does it). A fragment that repeats what is there, byte for byte, is a
@@ -64,6 +66,23 @@ pub(crate) struct Whole {
     pub(crate) protocol: Protocol,
     pub(crate) ecn: Ecn,
     pub(crate) hop_limit: u8,
+}
+
+impl Whole {
+    /// The same in a frame's buffer, where it fits: who keeps it, unread, shall not keep others from being put
+    /// together.
+    pub(crate) fn fitted(mut self, frames: &PacketPool) -> Self {
+        let header_len = usize::from(self.header_len);
+        let Some(mut frame) = frames.alloc() else { return self };
+        if self.packet.prepend(header_len).is_none() {
+            return self;
+        }
+        if frame.copy_from_slice(self.packet.data()) {
+            self.packet = frame;
+        }
+        self.packet.trim_front(header_len);
+        self
+    }
 }
 
 /// A datagram whose time ran out.

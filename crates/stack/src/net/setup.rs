@@ -213,9 +213,10 @@ impl Net {
         if mapped { None } else { self.addresses.find(bits(addr)) }
     }
 
-    /// Whether `addr` speaks to more than one host: a group, or all hosts of a network that this host is in.
+    /// Whether `addr` speaks to more than one host: a group, all hosts of a network that this host is in, or all of a link.
     pub(crate) fn speaks_to_many(&self, addr: IpAddr) -> bool {
-        addr.is_multicast() || matches!(addr, IpAddr::V4(v4) if self.addresses.is_any_broadcast(v4))
+        let is_broadcast = |v4: Ipv4Addr| v4.is_broadcast() || self.addresses.is_any_broadcast(v4);
+        addr.is_multicast() || matches!(addr, IpAddr::V4(v4) if is_broadcast(v4))
     }
 
     /// The address of an index that [`Net::is_local`] gave; `0.0.0.0` for any other.

@@ -8,7 +8,7 @@
 use core::net::IpAddr;
 
 use freeway_base::Instant;
-use freeway_tcp::{Context, Events, Tcb, TimeWait};
+use freeway_tcp::{Context, Events, Held, Tcb, TimeWait};
 use freeway_wire::tcp::SeqNumber;
 
 use super::TcpHost;
@@ -119,7 +119,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     }
 
     /// Leaves a TIME-WAIT record in the place of a connection that has just left the flow table, which begins by
-    /// acknowledging the peer's FIN. At the bound the oldest record goes.
+    /// acknowledging the peer's FIN, unless that was done in CLOSING. At the bound the oldest record goes.
     fn enter_time_wait(&mut self, now: Instant, net: &mut Net, index: u32) {
         if self.time_wait.is_full() {
             self.counters.shed_time_wait += 1;
@@ -130,11 +130,14 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let config = profile.tcp;
         let cx = Context { now, config: &config };
         let record = TimeWait::from_tcb(&cx, tcb);
+        let owes_ack = tcb.wants_transmit(&Held::default());
         let (key, mut hop) = (socket.key, socket.hop);
         // The class may end with the connection; what it was made from stays.
         let base = self.listeners.base(socket.profile);
         let place = self.time_wait.add(key, base, record, now + config.time_wait);
-        self.send_control(now, net, (&key, Some(base)), &mut hop, &record.ack(&cx));
+        if owes_ack {
+            self.send_control(now, net, (&key, Some(base)), &mut hop, &record.ack(&cx));
+        }
         let Some(place) = place else { return };
         let hash = self.hash(net, &key);
         if self.flows.insert(hash, Slot::TimeWait(place).pack()).is_err() {

@@ -255,6 +255,25 @@ fn fragments_become_a_datagram() {
 }
 
 #[test]
+fn a_datagram_that_fits_into_a_frame_leaves_the_large_buffers() {
+    let payload = [7; 512];
+    let (front, back) = payload.split_at(256);
+    for (first, last) in [
+        (v4_fragment(0, true, front), v4_fragment(256, false, back)),
+        (v6_fragment(0, true, front), v6_fragment(256, false, back)),
+    ] {
+        let mut host = Host::new();
+        host.consume(&last);
+        let Ingress::Transport(mut inbound) = host.receive(&first) else { panic!("not whole") };
+        assert_eq!(inbound.packet.data(), payload);
+        assert_eq!((host.large.in_use(), host.pool.in_use()), (0, 1));
+        // Its header came along: an ICMP error would quote it.
+        let header = inbound.packet.prepend(usize::from(inbound.network_header_len)).unwrap();
+        assert!(matches!(header[0] >> 4, 4 | 6));
+    }
+}
+
+#[test]
 fn atomic_fragments_are_whole() {
     let mut host = Host::new();
     assert!(
