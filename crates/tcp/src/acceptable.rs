@@ -14,6 +14,9 @@ use crate::tcb::{Marks, Tcb};
 /// How long TS.Recent can be believed when nothing arrives (RFC 7323, section 5.5).
 const TIMESTAMP_LIFETIME: Duration = Duration::from_secs(24 * 86_400);
 
+/// How far back a segment that was received twice is reported: no window is longer.
+const DUPLICATE_REACH: u32 = 1 << 30;
+
 impl Tcb {
     /// PAWS (RFC 7323, section 5.3, R1). Resets are exempt.
     pub(crate) fn check_timestamp(
@@ -68,6 +71,9 @@ impl Tcb {
         held: &Held,
         outcome: &mut Outcome,
     ) -> Step<Trimmed> {
+        if self.selects() {
+            outcome.duplicate = self.duplicate_text(arrival);
+        }
         let Some(trimmed) = self.trim(arrival) else {
             outcome.dropped = Some(DropReason::OutOfWindow);
             // RFC 5961, section 3: outside of the window a reset is dropped without an answer.
@@ -85,6 +91,16 @@ impl Tcb {
             }
         }
         Step::Continue(trimmed)
+    }
+
+    /// The part of a segment's text that was received before, in order (RFC 2883, section 4).
+    fn duplicate_text(&self, arrival: &Arrival<'_>) -> Option<(SeqNumber, SeqNumber)> {
+        let (seq, len) = (arrival.repr.seq, arrival.payload_len);
+        let is_recent = seq.is_before(self.rcv_nxt)
+            && self.rcv_nxt.distance_from(seq) <= DUPLICATE_REACH
+            && len <= DUPLICATE_REACH;
+        let is_text = len > 0 && !arrival.has(Flags::SYN) && !arrival.has(Flags::RST);
+        (is_text && is_recent).then(|| (seq, (seq + len).min(self.rcv_nxt)))
     }
 
     /// The part of a segment that lies in the window; `None` if there is none.

@@ -184,7 +184,8 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
             return;
         };
         connection.tcb.on_read(&Context { now, config: &profile.tcp }, &held);
-        if connection.tcb.wants_transmit(&held) {
+        let flight = tcp.store.flight_of(connection.socket.queues);
+        if connection.tcb.wants_transmit(&held, tcp.store.flights.get(flight)) {
             tcp.mark_dirty(self.index);
         }
     }

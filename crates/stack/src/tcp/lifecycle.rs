@@ -59,6 +59,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             self.counters.connected += 1;
             self.raise(index, Flags::CONNECTED);
         }
+        if events.intersects(Events::RECOVERY) {
+            self.count_recovery(events);
+        }
         if events.contains(Events::PEER_FIN) {
             self.raise(index, Flags::PEER_FINISHED | Flags::READABLE);
         }
@@ -74,6 +77,19 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         } else if events.contains(Events::CLOSED) {
             self.finish(net, index, CloseReason::Finished);
         }
+    }
+
+    /// Counts what loss recovery reports.
+    #[cold]
+    fn count_recovery(&mut self, events: Events) {
+        let counters = &mut self.counters;
+        counters.fast_recoveries += u64::from(events.contains(Events::FAST_RECOVERY));
+        counters.time_outs += u64::from(events.contains(Events::TIMED_RESEND));
+        counters.probes += u64::from(events.contains(Events::PROBED));
+        counters.spurious += u64::from(events.contains(Events::SPURIOUS));
+        counters.lost_again += u64::from(events.contains(Events::LOST_AGAIN));
+        counters.sack_rejected += u64::from(events.contains(Events::SACK_REJECTED));
+        counters.reneged += u64::from(events.contains(Events::RENEGED));
     }
 
     /// Takes a connection out of the flow table and the wheel, and lets go of its data: all of it, or, where

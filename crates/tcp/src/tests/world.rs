@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 use freeway_base::{Duration, Instant, Rng, Seed};
 use freeway_wire::Ecn;
-use freeway_wire::tcp::{Flags, Repr, SeqNumber};
+use freeway_wire::tcp::{Flags, Repr, SackBlocks, SeqNumber};
 
 use crate::{
     Accept, Arrival, Config, Context, Events, Flight, Held, Outgoing, Reply, State, SynReceived, SynTimeout,
@@ -95,7 +95,27 @@ impl End {
             queued: self.queued,
             out_of_order: !self.waiting.is_empty(),
             closed: true,
+            gaps: self.gaps(),
         }
+    }
+
+    /// What waits, as SACK blocks, the one that grew last first.
+    fn gaps(&self) -> SackBlocks {
+        let mut blocks = SackBlocks::NONE;
+        for &(seq, len, _) in self.waiting.iter().rev() {
+            let (mut from, mut to) = (seq, seq + len);
+            while let Some(&(seq, len, _)) = self.waiting.iter().find(|&&(seq, len, _)| {
+                seq.is_at_or_before(to)
+                    && (seq + len).is_at_or_after(from)
+                    && (seq.is_before(from) || (seq + len).is_after(to))
+            }) {
+                (from, to) = (from.min(seq), to.max(seq + len));
+            }
+            if from != to && blocks.iter().all(|(first, _)| first != from) {
+                blocks.push(from, to);
+            }
+        }
+        blocks
     }
 
     pub(super) fn state(&self) -> State {
@@ -105,6 +125,10 @@ impl End {
             Half::Answered(_) => State::SynReceived,
             Half::Listen | Half::Gone => State::Closed,
         }
+    }
+
+    fn selects(&self) -> bool {
+        matches!(&self.half, Half::Open(tcb) if tcb.info().sack)
     }
 
     fn is_done(&self) -> bool {
@@ -183,7 +207,7 @@ impl End {
         let before = tcb.rcv_nxt();
         let fresh = matches!(tcb.state(), State::SynSent);
         let outcome = tcb.on_segment(cx, arrival, &held, self.flight.as_mut());
-        if !tcb.needs_flight() {
+        if self.flight.as_ref().is_some_and(|flight| !tcb.needs_flight(flight)) {
             self.flight = None;
         }
         if !fresh {
@@ -191,10 +215,22 @@ impl End {
         }
         self.queued = self.queued.checked_sub(outcome.acked).expect("acknowledged what was never queued");
         let mut events = outcome.events;
+        let mut duplicate = outcome.duplicate;
         if let Some(accept) = outcome.accept {
+            let end = accept.seq + accept.len;
+            let is_held = |&(seq, len, _): &(SeqNumber, u32, bool)| {
+                seq.is_at_or_before(accept.seq) && (seq + len).is_at_or_after(end)
+            };
+            if !accept.in_order && accept.len > 0 && self.selects() && self.waiting.iter().any(is_held) {
+                duplicate = Some((accept.seq, end));
+            }
             events |= self.keep(cx, accept);
         }
         let mut replies = self.apply(cx, events);
+        let held = self.held();
+        if let (Some(block), Half::Open(tcb)) = (duplicate, &mut self.half) {
+            replies.push(tcb.report_duplicate(cx, &held, block));
+        }
         if let Reply::Challenge(reply) | Reply::Reset(reply) = outcome.reply {
             replies.push(reply);
         }
@@ -257,7 +293,7 @@ impl End {
         let mut sent = Vec::new();
         let held = self.held();
         let Half::Open(tcb) = &mut self.half else { return sent };
-        while tcb.wants_transmit(&held) {
+        while tcb.wants_transmit(&held, self.flight.as_ref()) {
             if self.has_flights && self.flight.is_none() && tcb.wants_flight(&held) {
                 self.flight = Some(Flight::begin(&cx, tcb));
             }
