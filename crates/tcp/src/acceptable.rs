@@ -40,6 +40,8 @@ impl Tcb {
         let is_old = (stamps.value.wrapping_sub(self.ts_recent) as i32) < 0;
         if is_old && self.last_heard.elapsed(cx.now) < TIMESTAMP_LIFETIME {
             outcome.dropped = Some(DropReason::OldTimestamp);
+            // An original that its repetition has overtaken is old, and a duplicate.
+            self.note_duplicate(arrival, outcome);
             self.refuse(cx, arrival, held, outcome);
             return Step::Break(());
         }
@@ -71,9 +73,7 @@ impl Tcb {
         held: &Held,
         outcome: &mut Outcome,
     ) -> Step<Trimmed> {
-        if self.selects() {
-            outcome.duplicate = self.duplicate_text(arrival);
-        }
+        self.note_duplicate(arrival, outcome);
         let Some(trimmed) = self.trim(arrival) else {
             outcome.dropped = Some(DropReason::OutOfWindow);
             // RFC 5961, section 3: outside of the window a reset is dropped without an answer.
@@ -94,13 +94,15 @@ impl Tcb {
     }
 
     /// The part of a segment's text that was received before, in order (RFC 2883, section 4).
-    fn duplicate_text(&self, arrival: &Arrival<'_>) -> Option<(SeqNumber, SeqNumber)> {
+    fn note_duplicate(&self, arrival: &Arrival<'_>, outcome: &mut Outcome) {
         let (seq, len) = (arrival.repr.seq, arrival.payload_len);
         let is_recent = seq.is_before(self.rcv_nxt)
             && self.rcv_nxt.distance_from(seq) <= DUPLICATE_REACH
             && len <= DUPLICATE_REACH;
         let is_text = len > 0 && !arrival.has(Flags::SYN) && !arrival.has(Flags::RST);
-        (is_text && is_recent).then(|| (seq, (seq + len).min(self.rcv_nxt)))
+        if is_text && is_recent && self.selects() {
+            outcome.duplicate = Some((seq, (seq + len).min(self.rcv_nxt)));
+        }
     }
 
     /// The part of a segment that lies in the window; `None` if there is none.

@@ -11,7 +11,7 @@ use super::new_reno::Phase;
 use super::probe::{Answer, Probe};
 use super::prr::Prr;
 use super::rack::DUPLICATE_THRESHOLD;
-use super::undo::{Frto, Undo};
+use super::undo::{Frto, Report, Undo};
 use crate::clock::{Tick, micros};
 use crate::config::Context;
 use crate::congestion::Ack;
@@ -125,15 +125,8 @@ impl Tcb {
         flight: &mut Flight,
     ) {
         let duplicate = blocks.duplicate.map(|(_, to)| to);
-        match flight.probe.on_ack(ack, duplicate, is_bare) {
-            Answer::None => {}
-            Answer::Harmless if duplicate.is_some() => return,
-            Answer::Harmless => {}
-            Answer::Repaired => self.on_hidden_loss(cx, flight),
-        }
-        // RFC 8985, section 6.2, step 4: a D-SACK widens the reordering window, unless a probe has called for it.
-        if duplicate.is_some() {
-            flight.rack.on_dsack(self.snd_una, self.snd_nxt);
+        if flight.probe.on_ack(ack, duplicate, is_bare) == Answer::Repaired {
+            self.on_hidden_loss(cx, flight);
         }
     }
 
@@ -156,7 +149,12 @@ impl Tcb {
         delivery: &Delivery,
         (advanced, bytes): (bool, u32),
     ) -> bool {
-        let by_report = blocks.duplicate.is_some_and(|(from, to)| flight.undo.on_dsack(from, to));
+        let report = blocks.duplicate.map_or(Report::Foreign, |(from, to)| flight.undo.on_dsack(from, to));
+        if report != Report::Foreign {
+            // RFC 8985, section 6.2, step 4. A probe's repetition, or the network's, is no sign of haste.
+            flight.rack.on_dsack(self.snd_una, self.snd_nxt);
+        }
+        let by_report = report == Report::All;
         let by_echo = advanced && flight.undo.on_progress(self.echo(arrival));
         let by_frto = self.recovery.phase() == Phase::Timeout
             && self.on_frto(held, flight, delivery, (advanced, bytes));
@@ -196,7 +194,7 @@ impl Tcb {
     /// Takes a recovery back (RFC 4015).
     fn undo(&mut self, flight: &mut Flight) {
         self.congestion.undo(&mut flight.epoch);
-        flight.undo = Undo::new();
+        flight.undo.disarm();
         flight.find_again();
         self.recovery.end();
         self.backoff = 0;
@@ -247,7 +245,7 @@ impl Tcb {
         // What was sent beyond the window on the first signs of a loss is not counted.
         let out = self.in_flight().min(self.congestion.cwnd);
         self.congestion.on_loss(cx.config, Some(&mut flight.epoch), self.full(), out);
-        flight.undo = Undo::begin(self.snd_una, false);
+        flight.undo = Undo::begin(false);
         flight.prr = Prr::begin(self.in_flight());
         self.recovery.begin(Phase::Fast, self.snd_nxt);
     }
@@ -296,7 +294,7 @@ impl Tcb {
             self.arm_resend(cx);
         } else {
             let stamp = self.marks.contains(Marks::TIMESTAMPS).then(|| self.timestamp(cx));
-            flight.undo.on_resent(share.end().distance_from(share.seq), stamp);
+            flight.undo.on_resent(share.seq, share.end(), stamp);
         }
     }
 }

@@ -98,7 +98,7 @@ impl Tcb {
         let is_first = self.retries == 0;
         let has_reneged = flight.is_reneged();
         if self.recovery.phase() == Phase::Open {
-            flight.undo = Undo::begin(self.snd_una, is_first && !has_reneged);
+            flight.undo = Undo::begin(is_first && !has_reneged);
         } else {
             flight.undo.frto = Frto::Off;
         }

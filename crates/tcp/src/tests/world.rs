@@ -19,6 +19,8 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Faults {
     pub(super) loss: u8,
+    /// More of it, in a thousand.
+    pub(super) loss_permille: u16,
     pub(super) duplication: u8,
     /// Segments that take up to four times as long.
     pub(super) reordering: u8,
@@ -27,7 +29,7 @@ pub(super) struct Faults {
 
 impl Faults {
     pub(super) const NONE: Self =
-        Self { loss: 0, duplication: 0, reordering: 0, delay: Duration::from_millis(5) };
+        Self { loss: 0, loss_permille: 0, duplication: 0, reordering: 0, delay: Duration::from_millis(5) };
 }
 
 /// What the application does at one end.
@@ -64,6 +66,8 @@ pub(super) struct End {
     irs: Option<SeqNumber>,
     waiting: Vec<(SeqNumber, u32, bool)>,
     pub(super) retransmitted: u32,
+    /// Recoveries and time-outs, and how many of them were taken back.
+    pub(super) recoveries: [u32; 3],
     flight: Option<Flight>,
     /// Whether there are flights to be had.
     pub(super) has_flights: bool,
@@ -83,6 +87,7 @@ impl End {
             irs: None,
             waiting: Vec::new(),
             retransmitted: 0,
+            recoveries: [0; 3],
             flight: None,
             has_flights: true,
         }
@@ -271,6 +276,10 @@ impl End {
 
     fn apply(&mut self, cx: &Context<'_>, events: Events) -> Vec<Outgoing> {
         self.events |= events;
+        let kinds = [Events::FAST_RECOVERY, Events::TIMED_RESEND, Events::SPURIOUS];
+        for (count, kind) in self.recoveries.iter_mut().zip(kinds) {
+            *count += u32::from(events.contains(kind));
+        }
         if events.contains(Events::TIME_WAIT)
             && let Half::Open(tcb) = &self.half
         {
@@ -387,7 +396,9 @@ impl World {
         for outgoing in sent {
             let copies = if self.percent(self.faults.duplication) { 2 } else { 1 };
             for _ in 0..copies {
-                if self.percent(self.faults.loss) {
+                let permille = self.faults.loss_permille;
+                let is_lost = permille > 0 && self.rng.below(1_000) < u32::from(permille);
+                if is_lost || self.percent(self.faults.loss) {
                     continue;
                 }
                 let mut delay = self.faults.delay;
