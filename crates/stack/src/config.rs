@@ -28,7 +28,7 @@ pub struct StackConfig {
     /// TIME-WAIT records; at the bound the oldest goes. Default 65,536, about 110 bytes each.
     pub max_time_wait: u32,
     /// Pieces of data held for all connections together: received and not yet read, or sent and not yet
-    /// acknowledged. Default as many as there are packet buffers; 32 bytes each, and 48 for the connection.
+    /// acknowledged. Default as many as there are packet buffers; 32 bytes each, and 64 for the connection.
     pub max_items: u32,
     /// Connections that can have more than one segment in flight with selective acknowledgments, RACK-TLP and the
     /// congestion controller's whole state; those beyond recover as RFC 6582 says (counted). Default 4,096, about

@@ -33,10 +33,14 @@ impl Tcb {
         self.check_ack_range(cx, arrival, held, outcome)?;
         let old_window = self.snd_wnd;
         let is_current = self.snd_wl1.is_at_or_before(arrival.repr.seq);
-        if self.snd_una.is_before(arrival.repr.ack) {
+        if self.selects()
+            && let Some(flight) = flight
+        {
+            self.on_selective_ack(cx, arrival, held, flight, outcome);
+        } else if self.snd_una.is_before(arrival.repr.ack) {
             self.on_progress(cx, arrival, flight, outcome);
         } else if self.is_duplicate(arrival) {
-            self.on_duplicate(cx, held, flight);
+            self.on_duplicate(cx, held, flight, outcome);
         }
         // An ACK older than SND.UNA brings an older window, too.
         if is_current && arrival.repr.ack == self.snd_una {
@@ -98,7 +102,7 @@ impl Tcb {
 
     /// RFC 5681, section 2: data is in flight, the segment carries neither data nor SYN nor FIN, acknowledges
     /// nothing new, and its window is the same. A closed window's answers to probes look alike, but tell nothing.
-    fn is_duplicate(&self, arrival: &Arrival<'_>) -> bool {
+    pub(crate) fn is_duplicate(&self, arrival: &Arrival<'_>) -> bool {
         self.in_flight() > 0
             && arrival.sequence_len() == 0
             && arrival.repr.ack == self.snd_una
@@ -106,7 +110,13 @@ impl Tcb {
             && self.snd_wnd > 0
     }
 
-    fn on_duplicate(&mut self, cx: &Context<'_>, held: &Held, flight: Option<&mut Flight>) {
+    fn on_duplicate(
+        &mut self,
+        cx: &Context<'_>,
+        held: &Held,
+        flight: Option<&mut Flight>,
+        outcome: &mut Outcome,
+    ) {
         let mss = self.full();
         match self.recovery.on_duplicate(self.snd_nxt) {
             Duplicate::Counted | Duplicate::Ignored => {}
@@ -119,6 +129,7 @@ impl Tcb {
                 self.congestion.on_loss(cx.config, epoch, mss, out);
                 self.congestion.cwnd = self.congestion.ssthresh + 3 * mss;
                 self.marks.insert(Marks::RESEND_NOW);
+                outcome.events |= Events::FAST_RECOVERY;
             }
             // Step 4.
             Duplicate::Departed => self.congestion.cwnd = self.congestion.cwnd.saturating_add(mss),
@@ -135,15 +146,9 @@ impl Tcb {
         flight: Option<&mut Flight>,
         outcome: &mut Outcome,
     ) {
-        let acked = arrival.repr.ack.distance_from(self.snd_una);
-        self.snd_una = arrival.repr.ack;
-        let bytes = acked - u32::from(self.fin_is_acked());
-        outcome.acked = bytes;
-        if bytes > 0 {
-            outcome.events |= Events::WRITABLE;
-        }
+        let bytes = self.advance(arrival.repr.ack, outcome);
         let mut flight = flight;
-        let rtt_us = flight.as_deref_mut().and_then(|flight| self.measure_by_flight(cx, flight));
+        let rtt_us = flight.as_deref_mut().and_then(|flight| self.measure_by_flight(cx, arrival, flight));
         if self.marks.contains(Marks::UNEVEN) {
             let ack = self.as_ack(cx, bytes, rtt_us);
             self.on_uneven_progress(cx, arrival, flight, &ack);
@@ -154,15 +159,31 @@ impl Tcb {
         }
         if self.marks.contains(Marks::CWND_LIMITED) || flight.is_some() {
             let ack = self.as_ack(cx, bytes, rtt_us);
-            let epoch = flight.map(|flight| &mut flight.epoch);
+            let epoch = flight.as_deref_mut().map(|flight| &mut flight.epoch);
             self.congestion.on_ack(cx.config, epoch, self.full(), &ack);
         }
-        self.restart_resend_timer(cx);
+        match flight {
+            Some(flight) if self.in_flight() > 0 => self.arm_loss_timer(cx, flight),
+            _ => self.restart_resend_timer(cx),
+        }
+    }
+
+    /// SND.UNA becomes `ack`; returns the bytes that were acknowledged.
+    #[inline]
+    pub(crate) fn advance(&mut self, ack: SeqNumber, outcome: &mut Outcome) -> u32 {
+        let acked = ack.distance_from(self.snd_una);
+        self.snd_una = ack;
+        let bytes = acked - u32::from(self.fin_is_acked());
+        outcome.acked = bytes;
+        if bytes > 0 {
+            outcome.events |= Events::WRITABLE;
+        }
+        bytes
     }
 
     /// Progress as congestion control wants to know it.
     #[inline]
-    fn as_ack(&self, cx: &Context<'_>, bytes: u32, rtt_us: Option<u32>) -> Ack {
+    pub(crate) fn as_ack(&self, cx: &Context<'_>, bytes: u32, rtt_us: Option<u32>) -> Ack {
         Ack {
             now_us: micros(cx.now),
             bytes,
@@ -220,16 +241,29 @@ impl Tcb {
 
     /// A round trip by when the flight's newest segment was sent: one for each acknowledgment.
     #[inline]
-    fn measure_by_flight(&mut self, cx: &Context<'_>, flight: &mut Flight) -> Option<u32> {
-        let delivery = flight.on_acknowledged(self.snd_una, micros(cx.now));
+    fn measure_by_flight(
+        &mut self,
+        cx: &Context<'_>,
+        arrival: &Arrival<'_>,
+        flight: &mut Flight,
+    ) -> Option<u32> {
+        let evidence = self.evidence(cx, arrival);
+        let mut delivery = flight.on_acknowledged(self.snd_una, &evidence);
+        flight.settle(&mut delivery, evidence.now_us);
         if let Some(rtt_us) = delivery.rtt_us {
-            self.rtt.sample(rtt_us);
-            self.backoff = 0;
-            if self.snd_una.is_at_or_after(self.timed_seq) {
-                self.marks.remove(Marks::TIMING);
-            }
+            self.take_sample(rtt_us);
         }
         delivery.rtt_us
+    }
+
+    /// A round trip was measured by a segment that was sent once.
+    #[inline]
+    pub(crate) fn take_sample(&mut self, rtt_us: u32) {
+        self.rtt.sample(rtt_us);
+        self.backoff = 0;
+        if self.snd_una.is_at_or_after(self.timed_seq) {
+            self.marks.remove(Marks::TIMING);
+        }
     }
 
     /// A round trip, by the segment that is timed, or, where retransmissions spoil that (Karn, MUST-18), by the
@@ -246,7 +280,7 @@ impl Tcb {
 
     /// An echo from before the last retransmission is ambiguous: the original may have been slow, or only its
     /// acknowledgment was lost, and then the peer, which does not take timestamps from duplicates, echoes the past.
-    fn measure_by_echo(&mut self, cx: &Context<'_>, arrival: &Arrival<'_>) {
+    pub(crate) fn measure_by_echo(&mut self, cx: &Context<'_>, arrival: &Arrival<'_>) {
         let Some(stamps) = arrival.repr.options.timestamps else { return };
         if !self.marks.contains(Marks::TIMESTAMPS) {
             return;

@@ -36,8 +36,14 @@ pub struct Config {
     pub window_scale: bool,
     /// Offers timestamps (RFC 7323). Default on; costs 12 bytes a segment, buys PAWS and better round-trip times.
     pub timestamps: bool,
-    /// Offers selective acknowledgments (RFC 2018). Default off: the send side does not use them yet.
+    /// Offers selective acknowledgments (RFC 2018). Default on; costs nothing but options while segments are missing.
     pub sack: bool,
+    /// Probes the tail of a flight after two silent round trips (RFC 8985, section 7). Default on; costs a segment where
+    /// a path is merely slow.
+    pub tail_loss_probe: bool,
+    /// How much longer a probe waits when one segment alone is in flight, whose acknowledgment the peer may delay
+    /// (WCDelAckT of RFC 8985, section 7.2). Default 200 ms.
+    pub probe_ack_delay: Duration,
     /// Congestion control. Default CUBIC (RFC 9438).
     pub congestion: Algorithm,
     /// Leaves the first slow start when round trips grow, before segments are lost (HyStart++, RFC 9406). Default on;
@@ -128,7 +134,9 @@ impl Default for Config {
             receive_window_max: 6 << 20,
             window_scale: true,
             timestamps: true,
-            sack: false,
+            sack: true,
+            tail_loss_probe: true,
+            probe_ack_delay: Duration::from_millis(200),
             congestion: Algorithm::Cubic,
             hystart: true,
             pacing: false,

@@ -135,6 +135,12 @@ bitflags! {
         const UNEVEN = 1 << 15;
         /// The SYN was sent more than once.
         const SYN_LOST = 1 << 16;
+        /// `resend_at` is when to send a tail loss probe.
+        const PROBE_TIMER = 1 << 24;
+        /// `resend_at` is when segments that were overtaken count as lost.
+        const REORDER_TIMER = 1 << 25;
+        /// Segments were seen to overtake each other on this path.
+        const REORDERING = 1 << 26;
         /// Segments shrank because something on the path swallows longer ones: the next acknowledgment proves it.
         const PATH_NEWS = 1 << 30;
         /// `mss` grows by probes alone.

@@ -50,15 +50,27 @@ impl Tcb {
             wait = wait.min(left.max(Duration::from_millis(1)));
         }
         self.marks.insert(Marks::RESEND_ARMED);
+        self.marks.remove(Marks::PROBE_TIMER | Marks::REORDER_TIMER);
         self.resend_at = Tick::after(cx.now, wait);
     }
 
-    fn on_resend_timer(&mut self, cx: &Context<'_>, flight: Option<&mut Flight>) -> Events {
+    fn on_resend_timer(&mut self, cx: &Context<'_>, mut flight: Option<&mut Flight>) -> Events {
+        if let Some(flight) = flight.as_deref_mut()
+            && self.state.is_synchronized()
+            && self.in_flight() > 0
+            && let Some(events) = self.on_early_timer(cx, flight)
+        {
+            return events;
+        }
         match self.state {
             State::SynSent | State::SynReceived => self.on_syn_timeout(cx),
             _ if self.marks.contains(Marks::PERSIST) => self.on_persist_timeout(cx),
             _ if self.in_flight() > 0 => self.on_timeout(cx, flight),
-            _ => Events::empty(),
+            _ => {
+                // Nothing more was heard of what had been sent again.
+                self.marks.set(Marks::UNEVEN, self.recovery.is_active() || self.backoff > 0);
+                Events::empty()
+            }
         }
     }
 
@@ -96,10 +108,17 @@ impl Tcb {
         if self.stalled_since.elapsed(cx.now) >= cx.config.user_timeout {
             return self.time_out();
         }
+        let mut events = Events::empty();
         if self.snd_wnd == 0 {
             // The peer closed its window over what is in flight: a probe, not a loss (SHLD-16, SHLD-17).
             self.marks.insert(Marks::RESEND_NOW);
+        } else if self.selects()
+            && let Some(flight) = flight
+        {
+            events |= self.on_selective_timeout(cx, flight);
+            self.marks.remove(Marks::RESEND_NOW);
         } else {
+            events |= Events::TIMED_RESEND;
             let out = self.recovery.flight(self.snd_una, self.snd_nxt);
             let (mss, first) = (self.full(), self.retries == 0);
             let epoch = flight.map(|flight| &mut flight.epoch);
@@ -113,7 +132,8 @@ impl Tcb {
         self.marks.insert(Marks::UNEVEN);
         self.arm_resend(cx);
         // R1 (MUST-20).
-        if self.retries == cx.config.stall_retries { Events::STALLED } else { Events::empty() }
+        events.set(Events::STALLED, self.retries == cx.config.stall_retries);
+        events
     }
 
     fn time_out(&mut self) -> Events {

@@ -3,7 +3,7 @@
 //! The order: a SYN that is owed; what was lost; what is new; and, if none of these carried it, a bare
 //! acknowledgment or a probe.
 
-use freeway_wire::tcp::{Flags, Options, SeqNumber, Timestamps};
+use freeway_wire::tcp::{Flags, Options, SackBlocks, SeqNumber, Timestamps};
 
 use crate::clock::{Tick, micros};
 use crate::config::Context;
@@ -24,18 +24,28 @@ impl Tcb {
         &mut self,
         cx: &Context<'_>,
         held: &Held,
-        flight: Option<&mut Flight>,
+        mut flight: Option<&mut Flight>,
     ) -> Option<Outgoing> {
         if self.marks.contains(Marks::SYN_NOW) {
             return Some(self.emit_syn(cx, held));
         }
+        if self.marks.contains(Marks::ACK_NOW) && self.selects() && !held.gaps.is_empty() {
+            // The blocks take a segment of their own, rather than room from one full of data.
+            return Some(self.acknowledgment(cx, held));
+        }
         if self.state.transmits() {
-            if let Some(share) = self.share_to_resend(held) {
+            if let Some(flight) = flight.as_deref_mut() {
+                self.adopt_losses(cx, flight);
+            }
+            if let Some(share) = self.share_to_resend(held, flight.as_deref()) {
                 return Some(self.emit_again(cx, held, flight, &share));
             }
             let delay = Delay::new(cx.config);
-            if let Some(share) = self.new_share(held, delay) {
+            if let Some(share) = self.new_share(held, flight.as_deref(), delay) {
                 return Some(self.emit_new(cx, held, flight, &share));
+            }
+            if let Some(share) = flight.as_deref().and_then(|flight| self.probe_share(held, flight)) {
+                return Some(self.emit_again(cx, held, flight, &share));
             }
             if self.needs_persist(held, delay) {
                 self.arm_persist(cx);
@@ -95,9 +105,6 @@ impl Tcb {
         }
         let out = share.end().distance_from(self.snd_una);
         self.snd_nxt = share.end();
-        if let Some(flight) = flight {
-            flight.on_sent(self.snd_nxt, micros(cx.now));
-        }
         self.marks.set(Marks::FIN_SENT, share.fin);
         self.marks.remove(Marks::FORCE);
         self.time(cx, share.end(), false);
@@ -106,19 +113,24 @@ impl Tcb {
         let slow_start = self.congestion.in_slow_start();
         let filled = if slow_start { out.saturating_mul(2) } else { out.saturating_add(self.full()) };
         self.marks.set(Marks::CWND_LIMITED, filled >= self.congestion.cwnd);
-        if !self.marks.contains(Marks::RESEND_ARMED) {
+        match flight {
+            Some(flight) => self.after_sent(cx, flight, share),
             // RFC 6298, 5.1.
-            self.arm_resend(cx);
+            None if !self.marks.contains(Marks::RESEND_ARMED) => self.arm_resend(cx),
+            None => {}
         }
         self.carry(cx, held, share, false)
     }
 
     /// The first data after nothing was in flight.
     fn begin_flight(&mut self, cx: &Context<'_>) {
-        if self.marks.contains(Marks::RESEND_ARMED) {
+        if self.marks.contains(Marks::RESEND_ARMED | Marks::PERSIST) {
             // The persist timer: what is sent now is guarded by the retransmission timer instead, which goes on
             // doubling while the window stays closed.
             self.marks.remove(Marks::PERSIST | Marks::RESEND_ARMED);
+        } else if self.marks.contains(Marks::RESEND_ARMED) {
+            // What was sent again was still on somebody's mind; what is sent now has a time-out of its own.
+            self.marks.remove(Marks::RESEND_ARMED);
         } else if self.resend_at.elapsed(cx.now) > self.timeout(cx.config) {
             let mss = self.full();
             self.congestion.after_idle(cx.config, None, mss);
@@ -136,9 +148,6 @@ impl Tcb {
         let is_head = share.seq == self.snd_una;
         self.marks.remove(Marks::RESEND_NOW);
         self.recovery.on_resent(share.end());
-        if let Some(flight) = flight {
-            flight.on_resent(share.seq, share.end(), micros(cx.now));
-        }
         self.time(cx, share.end(), true);
         if is_head {
             self.timed_at = micros(cx.now);
@@ -146,6 +155,9 @@ impl Tcb {
         self.retransmitted = self.retransmitted.saturating_add(1);
         if is_head || !self.marks.contains(Marks::RESEND_ARMED) {
             self.arm_resend(cx);
+        }
+        if let Some(flight) = flight {
+            self.after_resent(cx, flight, share);
         }
         self.carry(cx, held, share, true)
     }
@@ -168,7 +180,8 @@ impl Tcb {
         let mut flags = Flags::ACK;
         flags.set(Flags::FIN, share.fin);
         flags.set(Flags::PSH, share.len > 0 && offset.saturating_add(share.len) >= held.queued);
-        let base = self.acknowledgment(cx, held);
+        let bare = Held { gaps: SackBlocks::NONE, ..*held };
+        let base = self.acknowledgment(cx, &bare);
         Outgoing { seq: share.seq, flags, offset, len: share.len, retransmission, ..base }
     }
 
@@ -179,9 +192,32 @@ impl Tcb {
         self.last_ack = self.rcv_nxt;
         Outgoing {
             window,
-            options: self.options(cx),
+            options: self.options(cx, held),
             ..Outgoing::control(Flags::ACK, self.snd_nxt, self.rcv_nxt)
         }
+    }
+
+    /// Whether an acknowledgment is owed now, that [`Held::gaps`] is to be filled in for.
+    #[inline]
+    pub const fn owes_blocks(&self, held: &Held) -> bool {
+        held.out_of_order && self.marks.contains(Marks::ACK_NOW) && self.marks.contains(Marks::SACK)
+    }
+
+    /// An acknowledgment, to be sent at once, that reports a segment received twice (RFC 2883): `first..behind_last` are
+    /// its sequence numbers. `held.gaps` is filled in.
+    pub fn report_duplicate(
+        &mut self,
+        cx: &Context<'_>,
+        held: &Held,
+        (first, behind_last): (SeqNumber, SeqNumber),
+    ) -> Outgoing {
+        // Section 4.2, 1: the report comes first; the block that contains it, if there is one, next.
+        let mut gaps = SackBlocks::NONE;
+        gaps.push(first, behind_last);
+        for (from, to) in held.gaps.iter() {
+            gaps.push(from, to);
+        }
+        self.acknowledgment(cx, &Held { gaps, ..*held })
     }
 
     /// RFC 9293, section 3.8.4: no data, and a sequence number the peer has acknowledged already, so that it
@@ -193,10 +229,11 @@ impl Tcb {
     }
 
     /// The options of every segment but a SYN.
-    fn options(&self, cx: &Context<'_>) -> Options {
+    fn options(&self, cx: &Context<'_>, held: &Held) -> Options {
         let stamps = Timestamps { value: self.timestamp(cx), echo: self.ts_recent };
         let has_stamps = self.marks.contains(Marks::TIMESTAMPS);
-        Options { timestamps: has_stamps.then_some(stamps), ..Options::default() }
+        let sack = if self.selects() { held.gaps } else { SackBlocks::NONE };
+        Options { timestamps: has_stamps.then_some(stamps), sack, ..Options::default() }
     }
 
     fn arm_persist(&mut self, cx: &Context<'_>) {

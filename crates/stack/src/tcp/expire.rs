@@ -84,6 +84,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                 &held,
                 self.store.flights.get_mut(flight),
             );
+            if self.store.flights.get(flight).is_some_and(|flight| !connection.tcb.needs_flight(flight)) {
+                self.store.end_flight(&mut connection.socket.queues);
+            }
             self.apply(now, net, index, events);
             self.mark_dirty(index);
         }

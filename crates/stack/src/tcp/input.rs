@@ -7,17 +7,17 @@
 //! So the cache misses of up to 64 flows overlap, instead of following one another.
 
 use freeway_base::{FlowHash, Instant};
-use freeway_tcp::{Arrival, Context, Events, IcmpError, Outcome, Reply};
-use freeway_wire::tcp::{Flags as TcpFlags, Repr, Segment};
+use freeway_tcp::{Arrival, Context, Events, Held, IcmpError, Outcome, Reply};
+use freeway_wire::tcp::{Flags as TcpFlags, Repr, Segment, SeqNumber};
 use freeway_wire::{Protocol, checksum};
 
+use super::TcpHost;
 use super::key::FlowKey;
 use super::list::Which;
 use super::receive_queue::Inserted;
-use super::record::{Connection, Flags};
+use super::record::{Connection, Flags, Socket};
 use super::slot::Slot;
 use super::tuning::Tuning;
-use super::{NONE, TcpHost};
 use crate::net::{IcmpKind, IcmpNotice, Inbound, Net};
 
 /// A segment between the passes.
@@ -124,12 +124,12 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let flight = self.store.flight_of(connection.socket.queues);
         let outcome =
             connection.tcb.on_segment(&cx, &arriving.arrival(), &held, self.store.flights.get_mut(flight));
-        let Outcome { accept, acked, reply, events, dropped } = outcome;
+        let Outcome { accept, acked, reply, events, dropped, mut duplicate } = outcome;
 
         if dropped.is_some() {
             self.counters.dropped_unacceptable += 1;
         }
-        if flight != NONE && !connection.tcb.needs_flight() {
+        if self.store.flights.get(flight).is_some_and(|flight| !connection.tcb.needs_flight(flight)) {
             self.store.end_flight(&mut connection.socket.queues);
         }
         if acked > 0 {
@@ -163,7 +163,15 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             let mut packet = arriving.inbound.packet;
             packet.trim_front(arriving.header_len + accept.offset as usize);
             packet.truncate(accept.len as usize);
-            events |= self.take_payload(now, index, accept.seq.0, packet, accept.in_order, accept.fin);
+            let (gained, is_held) =
+                self.take_payload(now, index, accept.seq.0, packet, accept.in_order, accept.fin);
+            events |= gained;
+            if is_held && accept.len > 0 {
+                duplicate = Some((accept.seq, accept.seq + accept.len));
+            }
+        }
+        if let Some(block) = duplicate {
+            self.report_duplicate(now, net, index, block);
         }
         match reply {
             Reply::None => {}
@@ -187,7 +195,26 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         }
     }
 
-    /// Stores accepted payload; what follows from gaps that closed is added to the events.
+    /// Tells the peer at once that it has sent `block` twice (RFC 2883), so that it knows how it came to that.
+    #[cold]
+    fn report_duplicate(&mut self, now: Instant, net: &mut Net, index: u32, block: (SeqNumber, SeqNumber)) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else {
+            return;
+        };
+        let list = connection.socket.queues;
+        let held = Held { gaps: self.store.rx_gaps(list), ..self.store.held(list) };
+        if !connection.tcb.state().is_synchronized() || !connection.tcb.info().sack {
+            return;
+        }
+        let cx = Context { now, config: &profile.tcp };
+        let outgoing = connection.tcb.report_duplicate(&cx, &held, block);
+        let Socket { key, profile, mut hop, .. } = connection.socket;
+        self.counters.duplicates_reported += 1;
+        self.send_control(now, net, (&key, Some(profile)), &mut hop, &outgoing);
+    }
+
+    /// Stores accepted payload; returns what follows from gaps that closed, and whether all of it was held already.
     fn take_payload(
         &mut self,
         now: Instant,
@@ -196,17 +223,18 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         packet: freeway_mem::Packet,
         in_order: bool,
         fin: bool,
-    ) -> Events {
-        let Some(connection) = self.connections.get_mut(index) else { return Events::empty() };
+    ) -> (Events, bool) {
+        let Some(connection) = self.connections.get_mut(index) else { return (Events::empty(), false) };
         let list = &mut connection.socket.queues;
         let len = packet.data().len() as u64;
         if !in_order {
-            match self.store.rx_insert(list, seq, packet, fin) {
+            let inserted = self.store.rx_insert(list, seq, packet, fin);
+            match inserted {
                 Inserted::Stored => self.counters.out_of_order += 1,
                 Inserted::Duplicate => self.counters.dropped_duplicate += 1,
                 Inserted::Full => self.counters.dropped_out_of_order_full += 1,
             }
-            return Events::empty();
+            return (Events::empty(), inserted == Inserted::Duplicate);
         }
         if len > 0 && self.store.rx_append(list, seq, packet) {
             self.counters.bytes_in += len;
@@ -227,7 +255,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         if len > 0 || filled > 0 {
             self.raise(index, Flags::READABLE);
         }
-        events
+        (events, false)
     }
 
     /// A segment for what remains of a closed connection (RFC 9293, section 3.10.7.4; RFC 1337; RFC 6191).

@@ -63,6 +63,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             self.adopt_path(now, net, index);
             self.raise(index, Flags::CONNECTED);
         }
+        if events.intersects(Events::RECOVERY) {
+            self.count_recovery(events);
+        }
         if events.contains(Events::PEER_FIN) {
             self.raise(index, Flags::PEER_FINISHED | Flags::READABLE);
         }
@@ -86,6 +89,19 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         } else if events.contains(Events::CLOSED) {
             self.finish(net, index, CloseReason::Finished);
         }
+    }
+
+    /// Counts what loss recovery reports.
+    #[cold]
+    fn count_recovery(&mut self, events: Events) {
+        let counters = &mut self.counters;
+        counters.fast_recoveries += u64::from(events.contains(Events::FAST_RECOVERY));
+        counters.time_outs += u64::from(events.contains(Events::TIMED_RESEND));
+        counters.probes += u64::from(events.contains(Events::PROBED));
+        counters.spurious += u64::from(events.contains(Events::SPURIOUS));
+        counters.lost_again += u64::from(events.contains(Events::LOST_AGAIN));
+        counters.sack_rejected += u64::from(events.contains(Events::SACK_REJECTED));
+        counters.reneged += u64::from(events.contains(Events::RENEGED));
     }
 
     /// Takes a connection out of the flow table and the wheel, and lets go of its data: all of it, or, where
@@ -130,7 +146,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let config = profile.tcp;
         let cx = Context { now, config: &config };
         let record = TimeWait::from_tcb(&cx, tcb);
-        let owes_ack = tcb.wants_transmit(&Held::default());
+        let owes_ack = tcb.wants_transmit(&Held::default(), None);
         let (key, mut hop) = (socket.key, socket.hop);
         // The class may end with the connection; what it was made from stays.
         let base = self.listeners.base(socket.profile);

@@ -114,6 +114,22 @@ counters! {
         lingered_out,
         /// Segments sent again.
         retransmitted,
+        /// Fast recoveries begun: losses that acknowledgments told of.
+        fast_recoveries,
+        /// Retransmission time-outs of connections that are open.
+        time_outs,
+        /// Tail loss probes (RFC 8985, section 7).
+        probes,
+        /// Recoveries that were a mistake, and were taken back.
+        spurious,
+        /// Acknowledgments that told of retransmissions that were lost.
+        lost_again,
+        /// Acknowledgments with SACK blocks that cannot be.
+        sack_rejected,
+        /// Times a peer threw away what it had reported to have.
+        reneged,
+        /// Segments received twice and reported so (RFC 2883).
+        duplicates_reported,
         /// Resets sent.
         resets_out,
         /// Connections whose data was sent several times in vain (R1 of RFC 9293).

@@ -47,8 +47,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             if connection.socket.flags.contains(Flags::DETACHED) {
                 return (sent, false);
             }
-            let held = self.store.held(connection.socket.queues);
-            if !connection.tcb.wants_transmit(&held) {
+            let mut held = self.store.held(connection.socket.queues);
+            let flight = self.store.flight_of(connection.socket.queues);
+            if !connection.tcb.wants_transmit(&held, self.store.flights.get(flight)) {
                 return (sent, false);
             }
             if self.store.pool.available() == 0 || !net.has_tx_room(connection.socket.hop) {
@@ -65,6 +66,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                 break;
             };
             let cx = Context { now, config };
+            if connection.tcb.owes_blocks(&held) {
+                held.gaps = self.store.rx_gaps(connection.socket.queues);
+            }
             let flight = self.store.want_flight(connection.socket.queues, &cx, &connection.tcb, &held);
             self.counters.no_flight += u64::from(flight.is_err());
             let flight = self.store.flights.get_mut(flight.unwrap_or(super::NONE));

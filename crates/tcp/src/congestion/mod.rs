@@ -259,7 +259,6 @@ impl Congestion {
 
     /// The loss that `on_loss` or `on_timeout` was told of last turns out not to have been one: back to where the
     /// window was (RFC 4015; RFC 9438, section 4.9). Returns whether that is known: it is while the epoch lasts.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing tells of mistakes yet"))]
     pub(crate) fn undo(&mut self, epoch: &mut Epoch) -> bool {
         let Some(snapshot) = epoch.undo.take() else { return false };
         snapshot.restore(self, epoch);

@@ -147,7 +147,7 @@ impl One {
     pub(super) fn sent(&mut self) -> Vec<Outgoing> {
         let mut sent = Vec::new();
         let cx = Context { now: self.now, config: &self.config };
-        while self.tcb.wants_transmit(&self.held) {
+        while self.tcb.wants_transmit(&self.held, self.flight.as_ref()) {
             if self.has_flights && self.flight.is_none() && self.tcb.wants_flight(&self.held) {
                 self.flight = Some(Flight::begin(&cx, &self.tcb));
             }
@@ -170,7 +170,7 @@ impl One {
     }
 
     fn let_go_of_flight(&mut self) {
-        if !self.tcb.needs_flight() {
+        if self.flight.as_ref().is_some_and(|flight| !self.tcb.needs_flight(flight)) {
             self.flight = None;
         }
     }
@@ -211,11 +211,11 @@ impl One {
                 self.flight.as_mut(),
             );
             self.let_go_of_flight();
-            if self.tcb.wants_transmit(&self.held) {
+            if self.tcb.wants_transmit(&self.held, self.flight.as_ref()) {
                 break;
             }
         }
-        if !self.tcb.wants_transmit(&self.held) {
+        if !self.tcb.wants_transmit(&self.held, self.flight.as_ref()) {
             self.now = end;
         }
         self.events |= events;
