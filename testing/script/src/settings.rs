@@ -41,7 +41,13 @@ pub(crate) fn of_tcp(config: &mut Config, key: &str, values: &[String]) -> anyho
         "nagle" => config.nagle = switch(value)?,
         "delack" => config.delayed_ack = optional(value)?,
         "quickacks" => config.quick_acks = number(value)?,
-        "window" => config.receive_window = number(value)?,
+        "window" => {
+            config.receive_window = number(value)?;
+            config.receive_window_max = config.receive_window;
+        }
+        "window-max" => config.receive_window_max = number(value)?,
+        "dscp" => config.dscp = number(value)?,
+        "hop-limit" => config.hop_limit = Some(number(value)?),
         "mss" => config.mss = number(value)?,
         "iw" => config.initial_window = number(value)?,
         "rto-min" => config.rto_min = span(value)?,

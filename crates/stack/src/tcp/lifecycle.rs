@@ -8,7 +8,7 @@
 use core::net::IpAddr;
 
 use freeway_base::Instant;
-use freeway_tcp::{Context, Events, Held, Tcb, TimeWait};
+use freeway_tcp::{Context, Events, Tcb, TimeWait};
 use freeway_wire::tcp::SeqNumber;
 
 use super::TcpHost;
@@ -146,7 +146,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let config = profile.tcp;
         let cx = Context { now, config: &config };
         let record = TimeWait::from_tcb(&cx, tcb);
-        let owes_ack = tcb.wants_transmit(&Held::default(), None);
+        let owes_ack = tcb.owes_acknowledgment();
         let (key, mut hop) = (socket.key, socket.hop);
         // The class may end with the connection; what it was made from stays.
         let base = self.listeners.base(socket.profile);
