@@ -46,6 +46,9 @@ pub struct StackConfig {
     /// Connections whose receive buffers are measured, and grow, at the same time; further ones wait until one of these has
     /// stopped. Rounded up to a power of two. Default 4,096, 40 bytes each.
     pub tuned_connections: u16,
+    /// How often the persist timer of a peer with a shut window must have expired before the connection may be reset, to make
+    /// room for others that found none to write (RFC 6429). Default 5, some ten seconds; 255 never does it.
+    pub shut_out_expiries: u8,
     /// Buffers that may hold what peers sent and nobody has read, for all connections together: receive windows stop
     /// growing at half of it and shrink from three quarters on; at the bound payload is dropped, to be sent again. `None`
     /// is three eighths of all buffers. Default none.
@@ -118,6 +121,7 @@ impl StackConfig {
             max_out_of_order: 256,
             max_classes: 256,
             tuned_connections: 4_096,
+            shut_out_expiries: 5,
             receive_budget: None,
             send_buffer: 256 * 1024,
             replies_per_second: 10_000,

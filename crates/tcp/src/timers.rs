@@ -136,6 +136,12 @@ impl Tcb {
         events
     }
 
+    /// Whether the peer's window has been shut over what waits to be sent for at least `expiries` of the persist timer. For
+    /// a caller that is short of memory and looks for whom to let go (RFC 6429, section 3).
+    pub const fn is_shut_out(&self, expiries: u8) -> bool {
+        self.snd_wnd == 0 && self.backoff >= expiries && self.state.is_synchronized()
+    }
+
     fn time_out(&mut self) -> Events {
         self.end();
         Events::TIMED_OUT

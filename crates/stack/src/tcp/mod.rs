@@ -183,6 +183,8 @@ counters! {
         path_probes,
         /// Of these, lost: the path is not so wide.
         path_probes_lost,
+        /// Connections reset because their peers' windows stayed shut while others found no room to write (RFC 6429).
+        shed_shut_out,
         /// Segments not sent because no buffer was free; the retransmission timer will.
         no_buffer,
         /// Segments sent behind others without a flight, because all were in use: losses are repaired more slowly.
@@ -236,6 +238,7 @@ const PORT_COUNTERS: usize = 256;
 
 /// What the configuration bounds.
 struct Limits {
+    shut_out_expiries: u8,
     send_buffer: u32,
     core: u32,
     cores: u32,
@@ -276,6 +279,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             next_serial: rng.next_u32(),
             next_ports: core::array::from_fn(|_| rng.next_u32() as u16),
             limits: Limits {
+                shut_out_expiries: config.shut_out_expiries,
                 send_buffer: config.send_buffer,
                 core: config.core,
                 cores: config.cores,
