@@ -135,6 +135,8 @@ bitflags! {
         const UNEVEN = 1 << 15;
         /// The SYN was sent more than once.
         const SYN_LOST = 1 << 16;
+        /// A segment that was not full has gone out since nothing was in flight: Nagle's algorithm holds the next.
+        const SMALL_SENT = 1 << 29;
         /// Segments shrank because something on the path swallows longer ones: the next acknowledgment proves it.
         const PATH_NEWS = 1 << 30;
         /// `mss` grows by probes alone.
