@@ -67,7 +67,8 @@ pub struct Config {
     /// Segments acknowledged at once while a connection is young, so that the peer's slow start is not
     /// halved. Default 16.
     pub quick_acks: u8,
-    /// Nagle's algorithm: no small segment while data is in flight (RFC 9293, SHLD-7). Default off.
+    /// Nagle's algorithm (RFC 9293, SHLD-7) with Minshall's modification: no small segment while another one is in
+    /// flight. Default off.
     pub nagle: bool,
     /// Only full segments: the rest waits until it fills one, or for the retransmission time-out, at least 200 ms, or until
     /// this is off again. A FIN, and what is queued when the window is too small for a full segment, goes out. Default off.

@@ -47,7 +47,8 @@
 //!
 //! - The urgent pointer is ignored: urgent data is delivered in line (RFC 6093 tells applications not to use it).
 //! - The retransmission time-out's floor is 200 ms above the smoothed round trip, not 1 s (RFC 6298, 2.4).
-//! - Nagle's algorithm is off by default.
+//! - Nagle's algorithm is off by default, and has Minshall's modification: only a small segment in flight holds back
+//!   another one.
 //! - `SND.WL2` is not kept: it can never exceed `SND.UNA`, and no older ACK gets as far as the comparison.
 
 #![no_std]

@@ -177,7 +177,9 @@ impl Tcb {
         if share.len == unsent {
             return match delay {
                 Delay::None => true,
-                Delay::Nagle => sent == 0 || share.fin,
+                // With Minshall's modification: only a small segment in flight holds back another one, so that the end of
+                // a long write does not wait for its beginning.
+                Delay::Nagle => sent == 0 || share.fin || !self.marks.contains(Marks::SMALL_SENT),
                 Delay::Cork => share.fin,
             };
         }

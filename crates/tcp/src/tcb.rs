@@ -141,6 +141,8 @@ bitflags! {
         const REORDER_TIMER = 1 << 25;
         /// Segments were seen to overtake each other on this path.
         const REORDERING = 1 << 26;
+        /// A segment that was not full has gone out since nothing was in flight: Nagle's algorithm holds the next.
+        const SMALL_SENT = 1 << 29;
         /// Segments shrank because something on the path swallows longer ones: the next acknowledgment proves it.
         const PATH_NEWS = 1 << 30;
         /// `mss` grows by probes alone.

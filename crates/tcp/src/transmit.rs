@@ -102,6 +102,10 @@ impl Tcb {
     ) -> Outgoing {
         if self.snd_una == self.snd_nxt {
             self.begin_flight(cx);
+            self.marks.remove(Marks::SMALL_SENT);
+        }
+        if share.len < self.full() {
+            self.marks.insert(Marks::SMALL_SENT);
         }
         let out = share.end().distance_from(self.snd_una);
         self.snd_nxt = share.end();
