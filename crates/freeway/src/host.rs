@@ -136,6 +136,14 @@ pub enum HostError {
         /// What was wrong.
         source: ArenaError,
     },
+    /// A device that cannot work with the core's packets.
+    #[error("device {name}: {source}")]
+    Port {
+        /// The port's name.
+        name: String,
+        /// What was wrong.
+        source: io::Error,
+    },
     /// An interface that the stack does not take.
     #[error("interface {name}: {source}")]
     Interface {
@@ -237,7 +245,8 @@ fn attach<S: Copy + Default + 'static>(
     stack: &mut Stack<S>,
     interface: Interface,
 ) -> Result<Attachment, HostError> {
-    let Interface { port, relays, addresses, gateway_v4, gateway_v6 } = interface;
+    let Interface { mut port, relays, addresses, gateway_v4, gateway_v6 } = interface;
+    port.attach(stack.pool()).map_err(|source| HostError::Port { name: port.info().name.clone(), source })?;
     let config = InterfaceConfig { addresses, gateway_v4, gateway_v6, ..described(port.info()) };
     let name = config.name.clone();
     let iface = stack.net.add_interface(config).map_err(|source| HostError::Interface { name, source })?;
