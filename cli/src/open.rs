@@ -40,6 +40,8 @@ pub(crate) struct Opened {
     pub(crate) addresses: Vec<Cidr>,
     /// Linux's routers, with `--shared-address`.
     pub(crate) gateways: Vec<IpAddr>,
+    /// The VLAN all this is in.
+    pub(crate) vlan: Option<u16>,
 }
 
 pub(crate) fn open(wish: &Wish<'_>) -> Result<Opened> {
@@ -93,6 +95,7 @@ fn tap(wish: &Wish<'_>, name: &str) -> Result<Opened> {
         info,
         addresses: wish.addresses.own.clone(),
         gateways: Vec::new(),
+        vlan: None,
     })
 }
 
@@ -116,8 +119,9 @@ fn afxdp(wish: &Wish<'_>, config: &AfxdpConfig) -> Result<Opened> {
         gateways = routers;
     }
     config.steering.own = own.iter().map(|cidr| cidr.addr).collect();
+    let vlan = Some(config.steering.vlan).filter(|&vlan| vlan != 0);
     let device = freeway_afxdp::Device::open(config)?;
-    Ok(with_queues(wish, &device, addresses, gateways))
+    Ok(Opened { vlan, ..with_queues(wish, &device, addresses, gateways) })
 }
 
 /// The Linux end's addresses of a device that Freeway makes.
@@ -141,5 +145,6 @@ fn with_queues(
         info: device.info(),
         addresses,
         gateways,
+        vlan: None,
     }
 }

@@ -259,7 +259,7 @@ const RX_HEADROOM: usize = 256;
 
 fn start(args: &Args, plan: Plan, opened: Opened) -> Result<Running> {
     let Plan { addresses: _, ports, cpus, mut host, documents } = plan;
-    let Opened { label: _, ports: makers, info, addresses, gateways: routers } = opened;
+    let Opened { label: _, ports: makers, info, addresses, gateways: routers, vlan } = opened;
     // The device may have another MTU than was asked for.
     let room = (info.frame_max() + RX_HEADROOM).next_power_of_two() as u32;
     host.stack.pool.buffer_size = host.stack.pool.buffer_size.max(room);
@@ -288,6 +288,9 @@ fn start(args: &Args, plan: Plan, opened: Opened) -> Result<Running> {
         let (own, gateways) = (addresses.clone(), gateways.clone());
         move |seat: Seat| -> Result<_, BuildError> {
             let mut interface = relays.into_iter().fold(Interface::boxed(make()), Interface::relay);
+            if let Some(vlan) = vlan {
+                interface = interface.vlan(vlan);
+            }
             for cidr in own {
                 interface = interface.address(freeway::Cidr::new(cidr.addr, cidr.prefix_len));
             }

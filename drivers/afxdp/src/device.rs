@@ -12,6 +12,8 @@ use crate::error::AfxdpError;
 use crate::netlink::{Link, Netlink};
 use crate::port::Afxdp;
 use crate::program::{Program, Verdicts};
+use crate::reservation::Reservation;
+use crate::resolver::Resolver;
 use crate::sys;
 use crate::veth::VethPair;
 
@@ -31,6 +33,9 @@ pub(crate) struct Shared {
     program: Mutex<Program>,
     pub(crate) has_fragments: bool,
     mode: Mode,
+    /// Answers questions about neighbours on shared addresses.
+    pub(crate) resolver: Option<Resolver>,
+    _reservation: Reservation,
     _multicast: Option<OwnedFd>,
     /// Goes last: the interface itself, if it was made for this device.
     _pair: Option<VethPair>,
@@ -74,6 +79,13 @@ impl Device {
         } else {
             None
         };
+        let reservation = Reservation::make(&config.steering)?;
+        let resolver = if config.steering.shared.is_empty() {
+            None
+        } else {
+            let started = Resolver::start(link.index);
+            Some(started.map_err(|error| AfxdpError::system("watch the neighbours of", &name, error))?)
+        };
         sys::probe().map_err(|error| AfxdpError::system("open AF_XDP sockets on", &name, error))?;
         let program = Program::attach(&link, config.mode, &config.steering)?;
         let shared = Shared {
@@ -83,6 +95,8 @@ impl Device {
             program: Mutex::new(program),
             link,
             config,
+            resolver,
+            _reservation: reservation,
             _multicast: multicast,
             _pair: pair,
         };

@@ -45,6 +45,29 @@ pub enum AfxdpError {
          set {0} xdp off`"
     )]
     Busy(String),
+    /// A port of a shared address that a program of Linux's has.
+    #[error("port {port} of {addr} is in use by another program: end that, or serve another port")]
+    PortInUse {
+        /// The address.
+        addr: std::net::IpAddr,
+        /// The port.
+        port: u16,
+    },
+    /// Linux picks source ports from the range that Freeway opens connections from.
+    #[error(
+        "Linux picks source ports from {linux_first} to {linux_last}, and Freeway from {first} to {last}: keep them \
+         apart with `sysctl net.ipv4.ip_local_port_range`"
+    )]
+    PortsOverlap {
+        /// Linux's first.
+        linux_first: u16,
+        /// Linux's last.
+        linux_last: u16,
+        /// Freeway's first.
+        first: u16,
+        /// Freeway's last.
+        last: u16,
+    },
     /// The kernel does not hold the program by a link, so it would stay when this process is killed.
     #[error("this kernel cannot tie an XDP program to its process (bpf_link): it takes Linux 5.10 or newer")]
     NoLink,

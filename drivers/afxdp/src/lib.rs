@@ -10,6 +10,13 @@
 //! [`attach`](freeway_port::Port::attach) makes the core's packet pool the memory of its sockets, so that nothing is
 //! copied between a socket and the stack. [`VethPair`] makes an interface where there is none.
 //!
+//! # Shared addresses
+//!
+//! Linux keeps ARP, neighbour discovery, ICMP and all ports that are not served. Freeway's questions about neighbours
+//! are put to Linux by netlink, its answers come back as the neighbours' own. Each served port is bound by a socket
+//! that is never read, so that no program of Linux's takes it meanwhile. Connections that Freeway opens come from a
+//! range of ports that Linux does not pick from.
+//!
 //! # What goes when the process goes
 //!
 //! Program, tables and sockets are held by file descriptors alone. However the process ends, the kernel takes the
@@ -35,7 +42,10 @@ mod lent;
 mod netlink;
 mod port;
 mod program;
+mod questions;
 mod queue;
+mod reservation;
+mod resolver;
 mod sys;
 mod veth;
 

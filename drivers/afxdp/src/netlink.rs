@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
@@ -13,7 +14,10 @@ use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached,
 };
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
@@ -96,6 +100,25 @@ impl Netlink {
             }
         }
         Ok(gateways)
+    }
+
+    /// Asks Linux to find a neighbour's MAC address, as if it had something to send to it.
+    pub(crate) fn probe_neighbour(&mut self, index: u32, addr: IpAddr) -> io::Result<()> {
+        let mut message = NeighbourMessage::default();
+        message.header.family = family_of(addr);
+        message.header.ifindex = index;
+        message.header.state = NeighbourState::None;
+        message.header.flags = NeighbourFlags::Use;
+        message.header.kind = RouteType::Unspec;
+        message.attributes.push(NeighbourAttribute::Destination(addr.into()));
+        self.ask(RouteNetlinkMessage::NewNeighbour(message), NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE)
+            .map(drop)
+    }
+
+    /// What Linux knows of the neighbours of interface `index`.
+    pub(crate) fn neighbours(&mut self, index: u32) -> io::Result<Vec<(IpAddr, [u8; 6])>> {
+        let answers = self.ask(RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()), NLM_F_DUMP)?;
+        Ok(answers.iter().filter_map(|answer| neighbour_of(answer, index)).collect())
     }
 
     /// Makes a veth pair of `name` and `peer`, each with so many queues both ways.
@@ -183,6 +206,43 @@ impl Netlink {
     }
 }
 
+/// What Linux tells of neighbours as it learns.
+pub(crate) struct Watch {
+    socket: Socket,
+}
+
+/// `RTNLGRP_NEIGH`.
+const NEIGHBOURS: u32 = 3;
+
+impl Watch {
+    pub(crate) fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.add_membership(NEIGHBOURS)?;
+        socket.set_non_blocking(true)?;
+        Ok(Self { socket })
+    }
+
+    /// The neighbours of interface `index` that were told of since the last call.
+    pub(crate) fn neighbours(&self, index: u32) -> Vec<(IpAddr, [u8; 6])> {
+        let mut heard = Vec::new();
+        // An error other than "nothing more" is an overflow; then the stack asks again.
+        while let Ok(messages) = receive(&self.socket) {
+            heard.extend(messages.iter().filter_map(|message| match &message.payload {
+                NetlinkPayload::InnerMessage(inner) => neighbour_of(inner, index),
+                _ => None,
+            }));
+        }
+        heard
+    }
+}
+
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
 /// The next datagram's messages.
 fn receive(socket: &Socket) -> io::Result<Vec<NetlinkMessage<RouteNetlinkMessage>>> {
     let (bytes, _) = socket.recv_from_full()?;
@@ -238,6 +298,32 @@ fn gateway_of(route: &RouteMessage, index: u32) -> Option<IpAddr> {
         }
     }
     router.filter(|_| is_behind && route.header.destination_prefix_length == 0)
+}
+
+/// A neighbour of interface `index` whose MAC address is known.
+fn neighbour_of(message: &RouteNetlinkMessage, index: u32) -> Option<(IpAddr, [u8; 6])> {
+    let RouteNetlinkMessage::NewNeighbour(message) = message else { return None };
+    let is_known = matches!(
+        message.header.state,
+        NeighbourState::Reachable
+            | NeighbourState::Stale
+            | NeighbourState::Delay
+            | NeighbourState::Probe
+            | NeighbourState::Permanent
+    );
+    if message.header.ifindex != index || !is_known {
+        return None;
+    }
+    let (mut found, mut mac) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(addr)) => found = Some(IpAddr::V4(*addr)),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(addr)) => found = Some(IpAddr::V6(*addr)),
+            NeighbourAttribute::LinkLayerAddress(bytes) => mac = bytes.as_slice().try_into().ok(),
+            _ => {}
+        }
+    }
+    found.zip(mac)
 }
 
 fn family_of(addr: IpAddr) -> AddressFamily {

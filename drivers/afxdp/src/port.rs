@@ -10,7 +10,9 @@ use freeway_port::{Armed, Port, PortCounters, PortInfo, RxQueue, TxQueue};
 use rustix::event::epoll;
 
 use crate::device::Shared;
+use crate::questions::{self, Fate};
 use crate::queue::{Queue, mark_unfilled};
+use crate::resolver::{Answer, Asking, Resolver};
 
 /// One core's queues of an interface. See the [crate](crate).
 ///
@@ -21,7 +23,9 @@ pub struct Afxdp {
     numbers: Vec<u32>,
     /// Empty until the port is attached to a pool.
     queues: Vec<Queue>,
-    /// Wakes by any of several queues; none where there is only one.
+    /// What asks Linux for neighbours, on shared addresses.
+    asking: Option<Asking>,
+    /// Wakes by any of several queues, or an answer; none where there is only one queue.
     epoll: Option<OwnedFd>,
     /// The queue to begin with in the next turn.
     next: usize,
@@ -37,6 +41,7 @@ impl Afxdp {
             shared,
             numbers,
             queues: Vec::new(),
+            asking: None,
             epoll: None,
             next: 0,
             counters: PortCounters::default(),
@@ -55,6 +60,39 @@ impl Afxdp {
     }
 }
 
+impl Afxdp {
+    /// Puts Linux's answers about neighbours into the burst.
+    #[inline]
+    fn hear(&mut self, pool: &PacketPool, into: &mut RxBurst) {
+        let Some(asking) = &mut self.asking else { return };
+        while !into.is_full()
+            && let Some(Answer { asker, neighbour, mac }) = asking.next()
+        {
+            let vlan = self.shared.config.steering.vlan;
+            match questions::answer(pool, vlan, self.info.mac, asker, neighbour, mac) {
+                Some(packet) => into.push(packet),
+                None => self.counters.rx_dropped_no_buffer += 1,
+            }
+        }
+    }
+
+    /// Takes out of the burst what Linux says and asks on shared addresses. Returns how many frames.
+    #[inline]
+    fn ask(&mut self, from: &mut TxBurst) -> usize {
+        let Some(asking) = &mut self.asking else { return 0 };
+        let before = from.len();
+        from.retain(|packet| match questions::fate(packet.data(), &self.shared.config.steering.shared) {
+            Fate::Send => true,
+            Fate::Drop => false,
+            Fate::Ask { asker, neighbour } => {
+                asking.ask((asker, neighbour));
+                false
+            }
+        });
+        before - from.len()
+    }
+}
+
 impl RxQueue for Afxdp {
     fn rx_burst(&mut self, pool: &PacketPool, into: &mut RxBurst) -> usize {
         let before = into.len();
@@ -70,6 +108,7 @@ impl RxQueue for Afxdp {
         if self.marks_unfilled {
             mark_unfilled(into, before);
         }
+        self.hear(pool, into);
         let received = into.len() - before;
         self.counters.rx_frames += received as u64;
         received
@@ -83,6 +122,9 @@ impl RxQueue for Afxdp {
             }
             // What the device did not take before may go now; there is no wake-up for that.
             queue.kick();
+        }
+        if self.asking.as_mut().is_some_and(Asking::has_answers) {
+            return Armed::Ready;
         }
         if self.queues.iter_mut().any(Queue::is_gone) {
             return Armed::Never;
@@ -100,15 +142,17 @@ impl RxQueue for Afxdp {
 impl TxQueue for Afxdp {
     fn tx_burst(&mut self, from: &mut TxBurst) -> usize {
         let frame_max = self.info.frame_max();
-        match self.queues.first_mut() {
-            Some(queue) => queue.transmit(from, frame_max, &mut self.counters),
-            None => {
-                let lost = from.len();
-                self.counters.tx_dropped_no_link += lost as u64;
-                from.clear();
-                lost
+        let asked = self.ask(from);
+        asked
+            + match self.queues.first_mut() {
+                Some(queue) => queue.transmit(from, frame_max, &mut self.counters),
+                None => {
+                    let lost = from.len();
+                    self.counters.tx_dropped_no_link += lost as u64;
+                    from.clear();
+                    lost
+                }
             }
-        }
     }
 }
 
@@ -122,10 +166,19 @@ impl Port for Afxdp {
             .iter()
             .map(|&number| Queue::open(config, link.index, number, frame_max, *has_fragments, pool))
             .collect::<io::Result<_>>()?;
-        if self.queues.len() > 1 {
+        self.asking = self.shared.resolver.as_ref().map(Resolver::join).transpose()?;
+        if self.queues.len() > 1 || self.asking.is_some() {
             let sources = epoll::create(epoll::CreateFlags::CLOEXEC)?;
             for (number, queue) in (0..).zip(&self.queues) {
                 epoll::add(&sources, queue.fd(), epoll::EventData::new_u64(number), epoll::EventFlags::IN)?;
+            }
+            if let Some(asking) = &self.asking {
+                epoll::add(
+                    &sources,
+                    asking.wake(),
+                    epoll::EventData::new_u64(u64::MAX),
+                    epoll::EventFlags::IN,
+                )?;
             }
             self.epoll = Some(sources);
         }

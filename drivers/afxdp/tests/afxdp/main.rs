@@ -4,3 +4,4 @@
 mod conformance;
 mod namespace;
 mod raw_socket;
+mod steering;
