@@ -20,7 +20,8 @@ pub struct AfxdpConfig {
     pub checksum: Checksum,
     /// Whether the core drives the device's interrupt handler itself. Default: no.
     pub busy_poll: Option<BusyPoll>,
-    /// Buffers that lie with each queue to be filled, a power of two. Default 1,024; at most a quarter of the core's pool. Each
+    /// Buffers that lie with each queue to be filled, a power of two. Default 1,024; at most a quarter
+    /// of the core's pool for all its queues. Each
     /// takes one buffer of the pool.
     pub fill: u32,
     /// Frames that may be under way to the device on each queue, a power of two. Default 1,024, 16 bytes each and 16

@@ -161,10 +161,11 @@ impl Port for Afxdp {
     fn attach(&mut self, pool: &PacketPool) -> io::Result<()> {
         let Shared { config, link, has_fragments, .. } = &*self.shared;
         let frame_max = self.info.frame_max();
+        let queues = self.numbers.len() as u32;
         self.queues = self
             .numbers
             .iter()
-            .map(|&number| Queue::open(config, link.index, number, frame_max, *has_fragments, pool))
+            .map(|&number| Queue::open(config, link.index, number, queues, frame_max, *has_fragments, pool))
             .collect::<io::Result<_>>()?;
         self.asking = self.shared.resolver.as_ref().map(Resolver::join).transpose()?;
         if self.queues.len() > 1 || self.asking.is_some() {

@@ -99,18 +99,20 @@ enum Partial {
 }
 
 impl Queue {
-    /// Opens a socket on queue `number` of interface `index`, over `pool`.
+    /// Opens a socket on queue `number` of interface `index`, over `pool`; so many `queues` share the pool.
     pub(crate) fn open(
         config: &AfxdpConfig,
         index: u32,
         number: u32,
+        queues: u32,
         frame_max: usize,
         has_fragments: bool,
         pool: &PacketPool,
     ) -> io::Result<Self> {
         let chunk = chunk_of(pool, frame_max, has_fragments)?;
         let per_buffer = if has_fragments { pool.buffer_size() / chunk } else { 1 };
-        let quarter = (pool.capacity() / 4).max(1);
+        // All queues of this core together leave it three quarters of its pool.
+        let quarter = (pool.capacity() / 4 / queues.max(1)).max(1);
         let fill = (config.fill.min(quarter * per_buffer)).max(per_buffer).next_multiple_of(per_buffer);
         let mut queue = bind(config, index, number, has_fragments, pool, chunk, fill)?;
         for _ in 0..fill / per_buffer {

@@ -2,6 +2,7 @@
 //! elsewhere they are skipped and say so, and where `CI` is set they fail.
 
 mod conformance;
+mod device;
 mod namespace;
 mod raw_socket;
 mod steering;
