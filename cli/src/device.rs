@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use anyhow::{Context as _, Result, bail};
+use freeway_afxdp::AfxdpConfig;
 
-/// The TAP device that `--dev auto` makes.
+/// The interface that `--dev auto` makes.
 const AUTO_NAME: &str = "freeway0";
 
 /// A device as `--dev` names it.
@@ -16,6 +17,8 @@ pub(crate) enum Device {
     Auto,
     /// A TAP device of that name, created or opened.
     Tap(String),
+    /// AF_XDP sockets of an interface that exists.
+    Afxdp(Box<AfxdpConfig>),
 }
 
 impl Device {
@@ -24,6 +27,7 @@ impl Device {
         match self {
             Self::Auto => AUTO_NAME,
             Self::Tap(name) => name,
+            Self::Afxdp(config) => &config.interface,
         }
     }
 }
@@ -40,14 +44,19 @@ impl FromStr for Device {
             Some(("tap", name)) => Err(format!(
                 "'{name}' cannot name an interface: 1 to 15 characters, no slash, space or comma"
             )),
-            _ => Err(format!("unknown device '{text}': this version knows auto and tap:NAME")),
+            Some(("afxdp", spec)) => spec.parse().map(|config| Self::Afxdp(Box::new(config))),
+            _ => Err(format!("unknown device '{text}': this version knows auto, tap:NAME and afxdp:IFACE")),
         }
     }
 }
 
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tap:{}", self.name())
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Tap(name) => write!(f, "tap:{name}"),
+            Self::Afxdp(config) => write!(f, "afxdp:{}", config.interface),
+        }
     }
 }
 
@@ -173,7 +182,18 @@ mod tests {
     fn devices_are_named_or_refused() {
         assert_eq!("auto".parse(), Ok(Device::Auto));
         assert_eq!("tap:fw0".parse(), Ok(Device::Tap("fw0".into())));
-        for bad in ["tap", "tap:", "tap:a/b", "tap:0123456789abcdef", "eth0", ""] {
+        assert_eq!("afxdp:eth0".parse(), Ok(Device::Afxdp(Box::new(AfxdpConfig::new("eth0")))));
+        for bad in [
+            "afxdp",
+            "afxdp:",
+            "afxdp:eth0,queues=x",
+            "tap",
+            "tap:",
+            "tap:a/b",
+            "tap:0123456789abcdef",
+            "eth0",
+            "",
+        ] {
             assert!(bad.parse::<Device>().is_err(), "{bad}");
         }
     }

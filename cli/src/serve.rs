@@ -9,15 +9,16 @@ use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use freeway::{
-    BuildError, CorePanic, HostConfig, Idle, Interface, Running, Runtime, RuntimeConfig, Seat, Secrets,
-    TcpConfig, allowed_cpus,
+    BuildError, CorePanic, HostConfig, Idle, Interface, MailConfig, Running, Runtime, RuntimeConfig, Seat,
+    Secrets, TcpConfig, allowed_cpus,
 };
+use freeway_afxdp::Transport;
 use freeway_httpd::{Documents, LoadLimits};
-use freeway_tap::{LinuxEnd, Tap, configure};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::device::{Addresses, Cidr, Device, check_gateway};
+use crate::open::{MakePort, Opened, SHARED_PORTS, Wish, open};
 use crate::services::{Service, Services, State};
 
 /// Serves echo, discard, chargen and HTTP on a device, with a TCP/IP stack of its own.
@@ -25,7 +26,8 @@ use crate::services::{Service, Services, State};
 /// Example: freeway serve --dev tap:fw0 --addr 198.18.0.2/24 --http 80 --root /srv/www
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The device: auto (a TAP device freeway0), or tap:NAME, created or opened.
+    /// The device: auto (a veth pair freeway0 with AF_XDP, else a TAP device), tap:NAME, created or opened, or
+    /// afxdp:IFACE[,queues=N][,mode=native|generic|auto][,copy=auto|copy|zero].
     #[arg(long, default_value = "auto")]
     dev: Device,
     /// An address of this host with its subnet's prefix, IPv4 or IPv6; repeatable [default: 198.18.0.2/24, fdc1::2/64]
@@ -34,6 +36,10 @@ pub(crate) struct Args {
     /// An address of the Linux end; repeatable [default: the first of each subnet]
     #[arg(long, value_name = "CIDR")]
     host_addr: Vec<Cidr>,
+    /// Serve on the addresses that Linux has on the interface of --dev afxdp, and leave it everything else; --addr
+    /// adds addresses of Freeway's own.
+    #[arg(long)]
+    shared_address: bool,
     /// A router for all other networks, one of each IP version; repeatable
     #[arg(long, value_name = "ADDR")]
     gateway: Vec<IpAddr>,
@@ -82,15 +88,22 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let plan = plan(args)?;
     // Signals are caught before anything is made, so that nothing made is left behind.
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("signals cannot be caught")?;
-    let taps = open(args, &plan)?;
+    let opened = open(&Wish {
+        device: &args.dev,
+        addresses: &plan.addresses,
+        shared: args.shared_address,
+        services: plan.ports.iter().flat_map(|&(service, port)| transports(service, port)).collect(),
+        mtu: args.mtu,
+        cores: plan.cpus.len(),
+    })?;
     let ready = format!(
         "ready dev={} addr={} cores={} services={}",
-        args.dev,
-        list(plan.addresses.own.iter()),
+        opened.label,
+        list(opened.addresses.iter()),
         list(plan.cpus.iter()),
         list(plan.ports.iter().map(|(service, port)| format!("{}:{port}", service.name()))),
     );
-    let running = start(args, plan, taps)?;
+    let running = start(args, plan, opened)?;
     let stop = running.stop_handle();
     let handle = signals.handle();
     let waiter = thread::spawn(move || {
@@ -111,9 +124,11 @@ fn plan(args: &Args) -> Result<Plan> {
     let mut wrong = Vec::new();
     let mut note = |error: anyhow::Error| wrong.push(format!("{error:#}"));
 
-    let addresses = Addresses::complete(&args.addr, &args.host_addr).map_err(&mut note).ok();
+    let addresses = addresses(args).map_err(&mut note).ok();
     for &gateway in &args.gateway {
-        if let Some(Err(error)) = addresses.as_ref().map(|addresses| check_gateway(gateway, &addresses.own)) {
+        // With a shared address the subnets are Linux's, and known later.
+        let own = addresses.as_ref().filter(|_| !args.shared_address);
+        if let Some(Err(error)) = own.map(|addresses| check_gateway(gateway, &addresses.own)) {
             note(error);
         }
     }
@@ -127,6 +142,33 @@ fn plan(args: &Args) -> Result<Plan> {
         }
         _ => bail!("{}", wrong.join("\nfreeway: ")),
     }
+}
+
+/// Both ends' addresses. Defaults are for devices that Freeway makes.
+fn addresses(args: &Args) -> Result<Addresses> {
+    let is_afxdp = matches!(args.dev, Device::Afxdp(_));
+    if args.shared_address && !is_afxdp {
+        bail!("--shared-address needs an interface that Linux has: --dev afxdp:IFACE");
+    }
+    if !is_afxdp {
+        return Addresses::complete(&args.addr, &args.host_addr);
+    }
+    if !args.host_addr.is_empty() {
+        bail!(
+            "--host-addr is for devices that Freeway makes: set up {} with `ip address add`",
+            args.dev.name()
+        );
+    }
+    if args.addr.is_empty() && !args.shared_address {
+        bail!("--dev {} needs --addr for an address of its own, or --shared-address", args.dev);
+    }
+    Ok(Addresses { own: args.addr.clone(), host: Vec::new() })
+}
+
+/// By which protocols a service is reached.
+fn transports(service: Service, port: u16) -> impl Iterator<Item = (Transport, u16)> {
+    let udp = service.has_udp().then_some((Transport::Udp, port));
+    std::iter::once((Transport::Tcp, port)).chain(udp)
 }
 
 fn ports(args: &Args) -> Result<Vec<(Service, u16)>> {
@@ -212,27 +254,43 @@ fn available_memory() -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
-/// The device, with a queue for each core, and its Linux end.
-fn open(args: &Args, plan: &Plan) -> Result<Vec<Tap>> {
-    let advice = || match args.dev {
-        Device::Auto => "without the rights for a TAP device: `freeway demo` needs none".to_owned(),
-        Device::Tap(_) => format!("device {}", args.dev),
-    };
-    let mut taps = Tap::open(args.dev.name(), plan.cpus.len()).with_context(advice)?;
-    let addresses = plan.addresses.host.iter().map(|cidr| (cidr.addr, cidr.prefix_len)).collect();
-    configure(&mut taps, &LinuxEnd { addresses, mtu: args.mtu }).with_context(advice)?;
-    Ok(taps)
-}
+/// Linux's half of a frame's buffer on AF_XDP, in bytes: what the kernel keeps before a received frame.
+const RX_HEADROOM: usize = 256;
 
-fn start(args: &Args, plan: Plan, taps: Vec<Tap>) -> Result<Running> {
-    let Plan { addresses, ports, cpus, host, documents } = plan;
-    let runtime = RuntimeConfig { idle: args.idle, ..RuntimeConfig::pinned(cpus) };
-    let runtime = Runtime::new(runtime)?;
-    let builders = taps.into_iter().map(|tap| {
+fn start(args: &Args, plan: Plan, opened: Opened) -> Result<Running> {
+    let Plan { addresses: _, ports, cpus, mut host, documents } = plan;
+    let Opened { label: _, ports: makers, info, addresses, gateways: routers, vlan } = opened;
+    // The device may have another MTU than was asked for.
+    let room = (info.frame_max() + RX_HEADROOM).next_power_of_two() as u32;
+    host.stack.pool.buffer_size = host.stack.pool.buffer_size.max(room);
+    if args.shared_address {
+        host.stack.ephemeral_ports = SHARED_PORTS;
+    }
+    let mail = MailConfig::default();
+    let mail = MailConfig { slot_size: mail.slot_size.max(info.frame_max().next_multiple_of(64)), ..mail };
+    let cores = cpus.len();
+    let runtime = Runtime::new(RuntimeConfig { idle: args.idle, mail, ..RuntimeConfig::pinned(cpus) })?;
+
+    // Cores without a queue send by those that have one.
+    let queues = makers.len();
+    let mut relays: Vec<Vec<_>> = (0..cores).map(|_| Vec::new()).collect();
+    let mut makers: Vec<MakePort> = makers;
+    for core in queues..cores {
+        let owner = core % queues.max(1);
+        let (remote, relay) =
+            runtime.remote_port(owner as u32, info.clone()).context("a device without a queue")?;
+        makers.push(Box::new(|| Box::new(remote)));
+        relays[owner].push(relay);
+    }
+    let gateways = if args.gateway.is_empty() { routers } else { args.gateway.clone() };
+    let builders = makers.into_iter().zip(relays).map(|(make, relays)| {
         let (host, ports, documents) = (host.clone(), ports.clone(), documents.clone());
-        let (own, gateways) = (addresses.own.clone(), args.gateway.clone());
+        let (own, gateways) = (addresses.clone(), gateways.clone());
         move |seat: Seat| -> Result<_, BuildError> {
-            let mut interface = Interface::new(tap);
+            let mut interface = relays.into_iter().fold(Interface::boxed(make()), Interface::relay);
+            if let Some(vlan) = vlan {
+                interface = interface.vlan(vlan);
+            }
             for cidr in own {
                 interface = interface.address(freeway::Cidr::new(cidr.addr, cidr.prefix_len));
             }

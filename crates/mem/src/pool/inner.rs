@@ -294,7 +294,7 @@ impl Inner {
     /// `place` is valid for this pool.
     #[inline(always)]
     unsafe fn at(&self, place: Place) -> NonNull<u8> {
-        let offset = ((place.index() as usize) << self.shift) + place.offset();
+        let offset = self.region_offset(place);
         // SAFETY: needed to address the arena. The buffer is one of the pool's and the offset is inside it, or at
         // its end when there are no data.
         unsafe { self.buffers.add(offset) }
@@ -347,6 +347,17 @@ impl Inner {
 
     pub(super) const fn low_water(&self) -> u32 {
         self.low_water.get()
+    }
+
+    /// Where a place's data begins, in bytes behind the first buffer.
+    #[inline(always)]
+    pub(super) const fn region_offset(&self, place: Place) -> usize {
+        ((place.index() as usize) << self.shift) + place.offset()
+    }
+
+    /// The first byte of the first buffer.
+    pub(super) const fn buffers(&self) -> NonNull<u8> {
+        self.buffers
     }
 
     #[cfg(test)]

@@ -40,6 +40,12 @@
 //! - [`Parked`] is neither `Clone` nor `Copy`, has no public constructor, and carries its pool's number, which no
 //!   other pool of the process ever gets: it stands for exactly one of the counted holders.
 //!
+//! # Buffers in a device's hands
+//!
+//! [`Packet::into_raw`] gives a buffer up by number, for a device to write to, and [`PacketPool::from_raw`] makes a
+//! packet of what it wrote. Until then nobody in this process reaches the bytes, and the buffer counts as in use.
+//! [`PacketPool::memory`] tells the device where buffers lie.
+//!
 //! # How long a pool lives
 //!
 //! [`PacketPool`] handles are counted; packets are not, for that would cost each allocation. When the last handle
@@ -50,6 +56,7 @@ mod inner;
 mod packet;
 mod parked;
 mod place;
+mod raw;
 mod shared;
 
 use core::fmt;
@@ -63,6 +70,7 @@ pub use packet::Packet;
 pub use parked::Parked;
 pub use place::PacketFlags;
 use place::{INDEX_MAX, OFFSET_MAX, Place};
+pub use raw::BufferMemory;
 pub use shared::SharedPacket;
 
 /// How large a pool is.
@@ -216,6 +224,12 @@ impl PacketPool {
             low_water: self.low_water().into(),
             failures: self.inner().failures(),
         }
+    }
+
+    /// Whether `packet` lies in this pool.
+    #[inline(always)]
+    pub fn owns(&self, packet: &SharedPacket) -> bool {
+        packet.is_in(self.inner)
     }
 
     /// The size of a buffer in bytes.

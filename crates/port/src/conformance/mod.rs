@@ -59,8 +59,13 @@ pub struct PortPeer<P> {
 
 impl<P: Port> PortPeer<P> {
     /// Plays the peer with `port`.
-    pub fn new(port: P) -> Self {
+    ///
+    /// # Panics
+    ///
+    /// It does not take a pool.
+    pub fn new(mut port: P) -> Self {
         let pool = pool_for(port.info(), 1_024);
+        port.attach(&pool).expect("the port takes the pool");
         Self { port, pool, arrived: RxBurst::new() }
     }
 }
