@@ -49,7 +49,7 @@ impl Tcb {
     #[inline]
     pub fn wants_transmit(&self, held: &Held) -> bool {
         let owed = Marks::ACK_NOW.union(Marks::SYN_NOW).union(Marks::PROBE_NOW);
-        self.marks.intersects(owed) || self.state.transmits() && self.has_share(held)
+        self.marks.intersects(owed) || self.transmits() && self.has_share(held)
     }
 
     fn has_share(&self, held: &Held) -> bool {
