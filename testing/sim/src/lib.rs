@@ -8,6 +8,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod abuse;
 mod plan;
 mod traffic;
 mod world;
