@@ -21,6 +21,9 @@ pub struct StackConfig {
     /// SYN cookies that have opened a connection and are remembered, so that none opens another; past the bound the
     /// older is forgotten. Rounded up to a power of two. Default 4,096, 8 bytes each.
     pub max_used_cookies: u32,
+    /// Servers that Fast Open was tried with and that are remembered; in a full set of four the one not used for
+    /// longest goes. Rounded up to a power of two. Default 256, 64 bytes each.
+    pub max_fast_open_servers: u32,
     /// Counts accepted connections by remote address, for
     /// [`connections_per_peer`](crate::AcceptLimits::connections_per_peer). Default off; costs about 28 bytes for each
     /// of `max_connections`.
@@ -112,6 +115,7 @@ impl StackConfig {
             max_connections: 65_536,
             max_syn_received: 16_384,
             max_used_cookies: 4_096,
+            max_fast_open_servers: 256,
             count_peers: false,
             max_time_wait: 65_536,
             max_items: pool.buffers,

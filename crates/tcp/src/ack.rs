@@ -53,7 +53,7 @@ impl Tcb {
     /// SYN-RECEIVED: the acknowledgment of our SYN opens the connection; any other is answered with a reset.
     fn check_ack_of_syn(&mut self, cx: &Context<'_>, arrival: &Arrival<'_>, outcome: &mut Outcome) -> Step {
         let ack = arrival.repr.ack;
-        if !ack.is_after(self.snd_una) || ack.is_after(self.snd_nxt) {
+        if ack.is_before(self.snd_una) || ack.is_after(self.snd_nxt) {
             outcome.dropped = Some(DropReason::BadAck);
             outcome.reply = Reply::Reset(Outgoing::control(Flags::RST, ack, SeqNumber(0)));
             return Step::Break(());
@@ -66,10 +66,10 @@ impl Tcb {
     /// meanwhile, FIN-WAIT-1.
     pub(crate) fn establish(&mut self, cx: &Context<'_>, arrival: &Arrival<'_>, outcome: &mut Outcome) {
         let has_closed = self.marks.contains(Marks::FIN_WANTED);
+        let text_was_lost = self.state == State::SynSent || self.marks.contains(Marks::SYN_LOST);
         self.state = if has_closed { State::FinWait1 } else { State::Established };
         outcome.events |= Events::ESTABLISHED;
         self.marks.remove(Marks::SYN_NOW | Marks::RESEND_ARMED);
-        self.snd_una = arrival.repr.ack;
         self.snd_wl1 = arrival.repr.seq;
         self.set_window(arrival);
         self.retries = 0;
@@ -80,6 +80,15 @@ impl Tcb {
         self.congestion = Congestion::new(cx.config, self.full(), self.marks.contains(Marks::SYN_LOST));
         self.recovery = Recovery::new(self.snd_una - 1);
         self.arm_keepalive(cx);
+        if self.in_flight() > 0 {
+            // Fast Open: text went out before the handshake was over. A peer that did not take what stood in our SYN,
+            // or did not get our SYN-ACK, has none of it (RFC 7413, section 4.2.1): no congestion is to blame.
+            if text_was_lost && arrival.repr.ack == self.snd_una {
+                self.recovery.resend_all(self.snd_una, self.snd_nxt);
+                self.marks.insert(Marks::UNEVEN);
+            }
+            self.arm_resend(cx);
+        }
     }
 
     /// RFC 5961, section 5.2: an acknowledgment of what was never sent, or of more than a window ago.

@@ -139,6 +139,16 @@ impl Tcb {
         flight: Option<&mut Flight>,
         outcome: &mut Outcome,
     ) -> Step {
+        // Fast Open: the peer's SYN once more; our SYN-ACK was lost, or is late. Its number set the window.
+        let controls = Flags::SYN.union(Flags::ACK).union(Flags::RST);
+        if self.state == State::SynReceived
+            && self.marks.contains(Marks::FAST_OPEN)
+            && arrival.repr.flags.intersection(controls) == Flags::SYN
+            && arrival.repr.seq == self.snd_wl1
+        {
+            self.marks.insert(Marks::SYN_NOW);
+            return Step::Break(());
+        }
         // RFC 7323, section 5.3, R1 comes before everything else.
         self.check_timestamp(cx, arrival, held, outcome)?;
         // First, check sequence number. A reset is looked at against the sequence numbers by a rule of its own.

@@ -113,6 +113,10 @@ pub struct Config {
     pub dscp: u8,
     /// The time to live, or hop limit, of all segments (RFC 9293, MUST-49); `None` is the host's. Default none.
     pub hop_limit: Option<u8>,
+    /// Bytes of queued data that the first SYN of an active open may carry: none, unless the peer has given out a Fast
+    /// Open cookie, which the caller adds (RFC 7413, section 4.2.1). Default 0. What the peer does not take with the
+    /// SYN is sent again when the connection is open.
+    pub syn_payload: u16,
 }
 
 /// Probes of an idle connection (RFC 9293, section 3.8.4). Nothing is sent while the connection is in use.
@@ -164,6 +168,7 @@ impl Default for Config {
             linger: None,
             dscp: 0,
             hop_limit: None,
+            syn_payload: 0,
         }
     }
 }

@@ -19,6 +19,8 @@
 //! - the time of the SYN-ACK: without timestamps the first round trip is not measured, and a lost SYN-ACK is not
 //!   sent again (the peer repeats its SYN);
 //! - the window in the peer's SYN: that of its final acknowledgment counts;
+//! - the first text, where that and the final acknowledgment are lost and later text arrives: no cookie is found in it,
+//!   and the peer gets a reset, as from any listener;
 //! - text in the SYN, user time-outs, and a sequence number above an older connection's in TIME-WAIT.
 
 use freeway_base::{HashKey, Instant};

@@ -7,7 +7,7 @@ use crate::clock::{Tick, micros, millis};
 use crate::config::{Config, Context};
 use crate::cookie::{Baked, Cookies};
 use crate::negotiate::{self, Agreed};
-use crate::outcome::{DropReason, Outcome};
+use crate::outcome::{Accept, DropReason, Outcome};
 use crate::rtt::Rtt;
 use crate::segment::{Arrival, Outgoing};
 use crate::state::State;
@@ -126,6 +126,18 @@ impl SynReceived {
         tcb
     }
 
+    /// The connection of a SYN with a good Fast Open cookie (RFC 7413, section 4.2.2): in SYN-RECEIVED, but with text
+    /// going both ways. Returns what of the SYN's text is to be kept, too; its FIN is not, the peer sends it again.
+    pub fn fast_open(&self, cx: &Context<'_>, arrival: &Arrival<'_>) -> (Tcb, Option<Accept>) {
+        let mut tcb = self.opened(cx);
+        tcb.set_window(arrival);
+        tcb.marks.insert(Marks::FAST_OPEN | Marks::SYN_NOW);
+        let len = arrival.payload_len.min(self.promised(cx));
+        let seq = tcb.rcv_nxt;
+        tcb.rcv_nxt += len;
+        (tcb, (len > 0).then_some(Accept { offset: 0, len, seq, in_order: true, fin: false }))
+    }
+
     fn arm(&mut self, cx: &Context<'_>) {
         self.deadline = Tick::after(cx.now, Rtt::default().timeout(cx.config, false, self.retries));
     }
@@ -223,7 +235,6 @@ impl SynReceived {
         };
         let mut tcb = Tcb::new(cx, &origin, &self.agreed);
         tcb.rcv_edge = tcb.rcv_nxt + self.promised(cx);
-        tcb.snd_nxt = self.iss + 1;
         tcb.max_window_bits = (u16::BITS - self.window.leading_zeros()) as u8;
         tcb
     }

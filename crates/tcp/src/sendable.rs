@@ -50,7 +50,7 @@ impl Tcb {
     #[inline]
     pub fn wants_transmit(&self, held: &Held, flight: Option<&Flight>) -> bool {
         let owed = Marks::ACK_NOW.union(Marks::SYN_NOW).union(Marks::PROBE_NOW);
-        self.marks.intersects(owed) || self.state.transmits() && self.has_share(held, flight)
+        self.marks.intersects(owed) || self.transmits() && self.has_share(held, flight)
     }
 
     fn has_share(&self, held: &Held, flight: Option<&Flight>) -> bool {

@@ -33,6 +33,10 @@ impl Tcb {
         self.take_syn(cx, arrival, held);
         if arrival.has(Flags::ACK) {
             self.establish(cx, arrival, outcome);
+            if self.snd_una.is_before(arrival.repr.ack) {
+                // Text of our SYN was taken.
+                self.on_progress(cx, arrival, None, outcome);
+            }
             self.marks.insert(Marks::ACK_NOW);
             self.take_rest(cx, arrival, held, outcome);
         } else {
@@ -47,7 +51,7 @@ impl Tcb {
     /// First, check the ACK bit: it must acknowledge our SYN, and nothing else.
     fn check_ack_in_syn_sent(&self, arrival: &Arrival<'_>, outcome: &mut Outcome) -> Step {
         let ack = arrival.repr.ack;
-        let is_ours = ack.is_after(self.snd_una) && ack.is_at_or_before(self.snd_nxt);
+        let is_ours = ack.is_at_or_after(self.snd_una) && ack.is_at_or_before(self.snd_nxt);
         if !arrival.has(Flags::ACK) || is_ours {
             return Step::Continue(());
         }

@@ -28,7 +28,8 @@ use crate::window::Growth;
 #[repr(C)]
 pub struct Tcb {
     // ---- line 0: sending ----
-    /// SND.UNA: the oldest unacknowledged sequence number.
+    /// SND.UNA: the oldest unacknowledged sequence number. Our SYN is not counted: until it is acknowledged, in
+    /// SYN-SENT and SYN-RECEIVED, its own number is the one before, and text may be in flight behind it (RFC 7413).
     pub(crate) snd_una: SeqNumber,
     /// SND.NXT: the next to be sent for the first time. Never moves back; see `recovery` for what is resent.
     pub(crate) snd_nxt: SeqNumber,
@@ -135,6 +136,8 @@ bitflags! {
         const UNEVEN = 1 << 15;
         /// The SYN was sent more than once.
         const SYN_LOST = 1 << 16;
+        /// The peer's SYN brought a Fast Open cookie: in SYN-RECEIVED text goes both ways already.
+        const FAST_OPEN = 1 << 27;
         /// `resend_at` is when to send a tail loss probe.
         const PROBE_TIMER = 1 << 24;
         /// `resend_at` is when segments that were overtaken count as lost.
@@ -214,8 +217,8 @@ impl Tcb {
     pub(crate) fn new(cx: &Context<'_>, origin: &Origin, agreed: &Agreed) -> Self {
         let &Origin { state, iss, rcv_nxt, ts_offset, ts_recent } = origin;
         let mut tcb = Self {
-            snd_una: iss,
-            snd_nxt: iss,
+            snd_una: iss + 1,
+            snd_nxt: iss + 1,
             snd_wnd: 0,
             snd_wl1: rcv_nxt,
             rcv_nxt,
@@ -233,7 +236,7 @@ impl Tcb {
             quick_acks: cx.config.quick_acks,
             scales: Scales::default(),
             max_window_bits: 0,
-            timed_seq: iss,
+            timed_seq: iss + 1,
             timed_at: 0,
             rtt: Rtt::default(),
             congestion: Congestion::new(cx.config, u32::from(cx.config.mss), false),
@@ -260,6 +263,12 @@ impl Tcb {
         self.mss = negotiate::payload_of(mss, timestamps);
         self.mss_max = self.mss;
         self.peer_segment = self.peer_segment.min(self.mss);
+    }
+
+    /// The number of our SYN, while that is not acknowledged.
+    #[inline]
+    pub(crate) fn syn_seq(&self) -> SeqNumber {
+        self.snd_una - 1
     }
 
     // ---- getters ----
@@ -330,6 +339,20 @@ impl Tcb {
     #[inline]
     pub(crate) fn fin_is_acked(&self) -> bool {
         self.marks.contains(Marks::FIN_SENT) && self.snd_una == self.snd_nxt
+    }
+
+    /// Whether our SYN had to be sent more than once.
+    #[inline]
+    pub const fn syn_was_lost(&self) -> bool {
+        self.marks.contains(Marks::SYN_LOST)
+    }
+
+    /// Whether queued data, or a FIN, may go out: behind a SYN-ACK too, where Fast Open has shown who the peer is.
+    #[inline]
+    pub(crate) fn transmits(&self) -> bool {
+        let fast = self.state == State::SynReceived
+            && self.marks.intersection(Marks::FAST_OPEN.union(Marks::SYN_NOW)) == Marks::FAST_OPEN;
+        self.state.transmits() || fast
     }
 
     /// A full segment, for arithmetic.

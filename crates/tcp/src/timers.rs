@@ -76,7 +76,9 @@ impl Tcb {
 
     /// MUST-22: the same mechanism for SYNs.
     fn on_syn_timeout(&mut self, cx: &Context<'_>) -> Events {
-        if self.retries >= cx.config.syn_retries {
+        let passive = self.marks.contains(Marks::FAST_OPEN);
+        let most = if passive { cx.config.syn_ack_retries } else { cx.config.syn_retries };
+        if self.retries >= most {
             return self.time_out();
         }
         self.retries += 1;

@@ -33,7 +33,7 @@ impl Tcb {
             // The blocks take a segment of their own, rather than room from one full of data.
             return Some(self.acknowledgment(cx, held));
         }
-        if self.state.transmits() {
+        if self.transmits() {
             if let Some(flight) = flight.as_deref_mut() {
                 self.adopt_losses(cx, flight);
             }
@@ -60,15 +60,19 @@ impl Tcb {
         None
     }
 
-    /// SYN in SYN-SENT, SYN-ACK in SYN-RECEIVED after a simultaneous open.
+    /// SYN in SYN-SENT, SYN-ACK in SYN-RECEIVED after a simultaneous open or with Fast Open.
     fn emit_syn(&mut self, cx: &Context<'_>, held: &Held) -> Outgoing {
         self.marks.remove(Marks::SYN_NOW);
-        let resent = self.snd_nxt != self.snd_una;
-        self.snd_nxt = self.snd_una + 1;
-        self.time(cx, self.snd_nxt, resent);
+        let resent = self.marks.intersects(Marks::RESEND_ARMED | Marks::SYN_LOST);
+        self.time(cx, self.snd_una, resent);
         self.timed_at = micros(cx.now);
         self.arm_resend(cx);
         let answers = self.state == State::SynReceived;
+        // RFC 7413, section 4.2.1: text in the first SYN, and not in those sent again.
+        let len = if answers || resent { 0 } else { held.queued.min(u32::from(cx.config.syn_payload)) };
+        if len > 0 {
+            self.snd_nxt = self.snd_una + len;
+        }
         let agreed = answers.then(|| Agreed {
             mss: self.mss,
             timestamps: self.marks.contains(Marks::TIMESTAMPS),
@@ -78,15 +82,20 @@ impl Tcb {
         let echo = if answers { self.ts_recent } else { 0 };
         let stamps = Timestamps { value: self.timestamp(cx), echo };
         let window = cx.config.receive_window.saturating_sub(held.unread).min(u32::from(u16::MAX)) as u16;
+        if answers {
+            self.rcv_edge = self.rcv_edge.max(self.rcv_nxt + u32::from(window));
+            self.last_ack = self.rcv_nxt;
+        }
         // The SYN-ACK of a simultaneous open repeats the SYN, whose options the peer has seen or will see here.
         let scaled = self.scales.ours() > 0 || self.scales.theirs() > 0;
         Outgoing {
             window,
             options: negotiate::syn_options(cx.config, agreed.as_ref(), scaled, stamps),
             retransmission: resent,
+            len,
             ..Outgoing::control(
                 if answers { Flags::SYN | Flags::ACK } else { Flags::SYN },
-                self.snd_una,
+                self.syn_seq(),
                 if answers { self.rcv_nxt } else { SeqNumber(0) },
             )
         }

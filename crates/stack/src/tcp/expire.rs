@@ -136,7 +136,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                     self.wheel.arm(self.connections.capacity() + index, deadline);
                 }
                 self.counters.retransmitted += 1;
-                self.send_syn_ack(now, net, index);
+                self.send_syn_ack(now, net, index, None);
             }
             SynTimeout::GiveUp => self.remove_half_open(net, index),
         }

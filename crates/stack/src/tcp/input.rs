@@ -7,7 +7,7 @@
 //! So the cache misses of up to 64 flows overlap, instead of following one another.
 
 use freeway_base::{FlowHash, Instant};
-use freeway_tcp::{Arrival, Context, Events, Held, IcmpError, Outcome, Reply};
+use freeway_tcp::{Arrival, Context, Events, Held, IcmpError, Outcome, Reply, State};
 use freeway_wire::tcp::{Flags as TcpFlags, Repr, Segment, SeqNumber};
 use freeway_wire::{Protocol, checksum};
 
@@ -101,7 +101,10 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         match self.find(arriving.hash, &arriving.key) {
             Some(Slot::Connection(index)) => self.connection_segment(now, net, index, arriving),
             Some(Slot::SynReceived(index)) => self.half_open_segment(now, net, index, arriving),
-            Some(Slot::TimeWait(index)) => self.time_wait_segment(now, net, index, &arriving),
+            Some(Slot::TimeWait(index)) => {
+                let mut arriving = arriving;
+                self.time_wait_segment(now, net, index, &mut arriving);
+            }
             None => self.listen_segment(now, net, arriving),
         }
     }
@@ -121,6 +124,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let mut place = None;
         let Some(config) = self.listeners.settings(net, &self.store, connection, &mut place) else { return };
         let cx = Context { now, config };
+        let was = connection.tcb.state();
+        let in_syn = connection.tcb.snd_nxt().distance_from(connection.tcb.snd_una());
         let flight = self.store.flight_of(connection.socket.queues);
         let outcome =
             connection.tcb.on_segment(&cx, &arriving.arrival(), &held, self.store.flights.get_mut(flight));
@@ -142,6 +147,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             if connection.socket.flags.contains(Flags::WANTS_ROOM) {
                 self.raise(index, Flags::WRITABLE);
             }
+        }
+        if was == State::SynSent && events.contains(Events::ESTABLISHED) {
+            self.learn_fast_open(now, index, &arriving, (in_syn, acked));
         }
         let mut events = events;
         if let Some(accept) = accept {
@@ -215,7 +223,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     }
 
     /// Stores accepted payload; returns what follows from gaps that closed, and whether all of it was held already.
-    fn take_payload(
+    pub(crate) fn take_payload(
         &mut self,
         now: Instant,
         index: u32,
@@ -259,7 +267,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     }
 
     /// A segment for what remains of a closed connection (RFC 9293, section 3.10.7.4; RFC 1337; RFC 6191).
-    fn time_wait_segment(&mut self, now: Instant, net: &mut Net, index: u32, arriving: &Arriving) {
+    fn time_wait_segment(&mut self, now: Instant, net: &mut Net, index: u32, arriving: &mut Arriving) {
         use freeway_tcp::TimeWaitVerdict as Verdict;
         let Some(entry) = self.time_wait.get_mut(index) else { return };
         let Some(profile) = self.listeners.profiles.get(usize::from(entry.profile)) else { return };

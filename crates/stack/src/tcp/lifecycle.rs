@@ -58,7 +58,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     }
 
     fn apply_events(&mut self, now: Instant, net: &mut Net, index: u32, events: Events) {
-        if events.contains(Events::ESTABLISHED) {
+        // A Fast Open connection was announced with its SYN.
+        if events.contains(Events::ESTABLISHED) && !self.leave_fast_open(now, index, false) {
             self.counters.connected += 1;
             self.adopt_path(now, net, index);
             self.raise(index, Flags::CONNECTED);
@@ -80,6 +81,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         if events.contains(Events::RESET) {
             self.finish(net, index, CloseReason::Reset);
         } else if events.contains(Events::REFUSED) {
+            self.leave_fast_open(now, index, true);
             self.finish(net, index, CloseReason::Refused);
         } else if events.contains(Events::TIMED_OUT) {
             self.finish(net, index, CloseReason::TimedOut);

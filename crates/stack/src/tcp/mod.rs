@@ -8,6 +8,7 @@
 //! | `input` | the three passes over a batch of arrived segments |
 //! | `handshake` | listeners' side of opening: SYN-RECEIVED records and what becomes of them |
 //! | `gate`, `accept`, `peers` | how many connections a listener lets in, and those it has |
+//! | `fast_open`, `destinations` | text in SYNs, and what is known of the servers that take it |
 //! | `jar` | SYN cookies that were used |
 //! | `replies` | how many segments a stranger can provoke |
 //! | `open` | active opens and the choice of a port |
@@ -24,7 +25,9 @@
 mod accept;
 mod class;
 mod conn;
+mod destinations;
 mod expire;
+mod fast_open;
 mod gate;
 mod handshake;
 mod input;
@@ -59,6 +62,7 @@ use freeway_mem::{Arena, PacketPool};
 
 pub use class::ConfigureError;
 pub use conn::{Conn, ConnId};
+pub use fast_open::FastOpen;
 pub use gate::{AcceptLimits, ListenerCounters, ListenerReport, Overflow, SynCookies};
 pub use item::Lent;
 pub use listener::{ListenConfig, ListenError, ListenerId};
@@ -67,6 +71,8 @@ pub use open::{ConnectConfig, ConnectError};
 use crate::config::StackConfig;
 use crate::net::Net;
 use crate::steer;
+use destinations::Destinations;
+use fast_open::Baker;
 use input::Arriving;
 use item::Store;
 use jar::CookieJar;
@@ -173,6 +179,10 @@ counters! {
         syn_cookies_sent,
         /// Connections that a cookie opened.
         syn_cookies_accepted,
+        /// Active opens whose SYN carried text.
+        fast_open_sent,
+        /// Active opens with Fast Open whose text or option did not get through: it is not tried for an hour.
+        fast_open_failed,
         /// Active opens that found every source port taken.
         no_source_port,
         /// Writes that came short because too few buffers or items were free; they are resumed when there are.
@@ -201,6 +211,8 @@ pub(crate) struct TcpHost<S: Copy + Default + 'static> {
     /// Accepted connections by remote address, if they are counted.
     peers: Option<Peers>,
     jar: CookieJar,
+    baker: Baker,
+    destinations: Destinations,
     pub(crate) wheel: Wheel,
     pub(crate) store: Store,
     pub(crate) listeners: Listeners,
@@ -264,6 +276,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                 false => None,
             },
             jar: CookieJar::new(config.sequence_key, config.max_used_cookies),
+            baker: Baker::new(config.sequence_key),
+            destinations: Destinations::new(config.max_fast_open_servers, config.flow_key),
             wheel: Wheel::new(arena, config.timers(), now)?,
             store: Store::new(arena, config, pool, large)?,
             listeners: Listeners::with_classes(config.max_classes),

@@ -5,7 +5,7 @@
 
 use freeway_base::Instant;
 use freeway_mem::{Packet, PacketFlags};
-use freeway_tcp::{Config, Context, Outgoing};
+use freeway_tcp::{Config, Context, Outgoing, State};
 use freeway_wire::tcp::Flags as TcpFlags;
 use freeway_wire::{Ecn, Protocol, checksum};
 
@@ -65,7 +65,16 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             let Some(config) = self.listeners.settings(net, &self.store, connection, &mut place) else {
                 break;
             };
+            let fast;
+            let config = if connection.tcb.state() == State::SynSent {
+                let payload = self.syn_payload(now, index, config);
+                fast = Config { syn_payload: payload, ..*config };
+                &fast
+            } else {
+                config
+            };
             let cx = Context { now, config };
+            let Some(connection) = self.connections.get_mut(index) else { break };
             if connection.tcb.owes_blocks(&held) {
                 held.gaps = self.store.rx_gaps(connection.socket.queues);
             }
@@ -97,6 +106,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                 self.probe_lost(now, net, index, probe);
             }
         }
+        let with_option = self.fast_open_option(now, index, outgoing);
+        let outgoing = with_option.as_ref().unwrap_or(outgoing);
         if outgoing.len == 0 {
             self.send_control(now, net, (&key, Some(profile)), &mut hop, outgoing);
         } else if let Some(mut payload) = self.store.tx_payload(list, outgoing.offset, outgoing.len) {

@@ -102,17 +102,14 @@ impl One {
     pub(super) fn syn_sent(config: Config) -> Self {
         let now = Instant::from_secs(100);
         let tcb = Tcb::connect(&Context { now, config: &config }, ISS, 0);
-        let mut one = Self {
-            tcb,
-            config,
-            now,
-            held: Held::default(),
-            events: Events::empty(),
-            flight: None,
-            has_flights: true,
-        };
+        let mut one = Self::of(tcb, config, now, Held::default());
         assert_eq!(one.sent().len(), 1, "the SYN");
         one
+    }
+
+    /// Any connection, with all that its caller has.
+    pub(super) fn of(tcb: Tcb, config: Config, now: Instant, held: Held) -> Self {
+        Self { tcb, config, now, held, events: Events::empty(), flight: None, has_flights: true }
     }
 
     /// Established by an active open over a path of 10 ms; the peer's MSS is 1000.
