@@ -35,7 +35,7 @@ impl Tcb {
         }
         if self.transmits() {
             if let Some(flight) = flight.as_deref_mut() {
-                self.adopt_losses(cx, flight);
+                self.adopt_losses(flight);
             }
             if let Some(share) = self.share_to_resend(held, flight.as_deref()) {
                 return Some(self.emit_again(cx, held, flight, &share));

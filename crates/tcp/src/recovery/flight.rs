@@ -109,6 +109,30 @@ impl Flight {
         flight
     }
 
+    // ---- getters ----
+
+    /// The least round trip seen in this flight, in microseconds.
+    pub const fn min_rtt_us(&self) -> Option<u32> {
+        if self.min_rtt == u32::MAX { None } else { Some(self.min_rtt) }
+    }
+
+    /// The delivery rate as measured last, in bytes a second. Divides: for reports.
+    pub const fn delivery_rate(&self) -> Option<u64> {
+        (self.rate_bytes as u64 * 1_000_000).checked_div(self.rate_us as u64)
+    }
+
+    /// Bytes selectively acknowledged, and bytes lost and not yet delivered.
+    pub const fn sacked_and_lost(&self) -> (u32, u32) {
+        (self.board.sacked(), self.board.lost())
+    }
+
+    /// Whether segments were seen to overtake each other.
+    pub const fn has_seen_reordering(&self) -> bool {
+        self.rack.has_seen_reordering()
+    }
+
+    // ---- what happens ----
+
     /// New data was sent, up to `end`.
     #[inline]
     pub(crate) fn on_sent(&mut self, end: SeqNumber, now_us: u32) {
@@ -178,6 +202,15 @@ impl Flight {
                 span.fate = span.fate.difference(Fate::RESENT | Fate::SACKED) | Fate::LOST;
             }
             is_first = false;
+        });
+    }
+
+    /// What lies in `from..to` counts as lost, unless the peer has it.
+    pub(crate) fn lose_run(&mut self, from: SeqNumber, to: SeqNumber) {
+        self.board.change(from, to, |_, span| {
+            if !span.fate.contains(Fate::SACKED) {
+                span.fate = span.fate.difference(Fate::RESENT) | Fate::LOST;
+            }
         });
     }
 

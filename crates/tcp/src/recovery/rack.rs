@@ -95,6 +95,12 @@ impl Rack {
         self.reordering_seen = true;
     }
 
+    /// What was delivered last proves nothing any more: it was an original that only looked like its repetition, so it
+    /// was sent earlier than it seemed.
+    pub(crate) const fn forget_newest(&mut self) {
+        self.is_known = false;
+    }
+
     /// Step 2: of all that an acknowledgment delivered, the segment that was sent last.
     #[inline]
     pub(crate) fn on_delivered(&mut self, newest: Delivered, now_us: u32) {

@@ -82,7 +82,7 @@ impl Tcb {
         }
 
         // What is lost by now, and how much may be sent.
-        let wait_us = self.look_for_losses(cx, flight, &delivery, advanced, &mut outcome.events);
+        let wait_us = self.look_for_losses(cx, held, flight, &delivery, advanced, &mut outcome.events);
         self.after_selective(cx, flight, advanced, wait_us);
     }
 
@@ -196,6 +196,7 @@ impl Tcb {
         self.congestion.undo(&mut flight.epoch);
         flight.undo.disarm();
         flight.find_again();
+        flight.rack.forget_newest();
         self.recovery.end();
         self.backoff = 0;
     }
@@ -212,6 +213,7 @@ impl Tcb {
     pub(crate) fn look_for_losses(
         &mut self,
         cx: &Context<'_>,
+        held: &Held,
         flight: &mut Flight,
         delivery: &Delivery,
         advanced: bool,
@@ -227,7 +229,12 @@ impl Tcb {
         let window = flight.rack.window(proven, flight.min_rtt.min(srtt_us), srtt_us);
         let verdict = flight.rack.detect(&mut flight.board, now_us, window);
         events.set(Events::LOST_AGAIN, verdict.lost_again);
-        if verdict.lost && self.recovery.phase() == Phase::Open {
+        let is_first = verdict.lost && self.recovery.phase() == Phase::Open;
+        let probe = held.probe;
+        if is_first && probe.covers(self.snd_una) && flight.board.lost() <= u32::from(probe.len()) {
+            // RFC 4821, section 7.6.1: it says how large segments may be, and nothing of congestion.
+            self.recovery.begin(Phase::Timeout, probe.end());
+        } else if is_first {
             *events |= Events::FAST_RECOVERY;
             self.begin_recovery(cx, flight);
         }

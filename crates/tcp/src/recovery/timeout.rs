@@ -9,7 +9,7 @@ use super::probe::Probe;
 use super::undo::{Frto, Undo};
 use crate::clock::{Tick, micros};
 use crate::config::Context;
-use crate::outcome::Events;
+use crate::outcome::{Events, Held};
 use crate::tcb::{Marks, Tcb};
 
 impl Tcb {
@@ -68,7 +68,12 @@ impl Tcb {
     }
 
     /// The timer of a flight has expired, and it was not the time-out's: `None` if it was.
-    pub(crate) fn on_early_timer(&mut self, cx: &Context<'_>, flight: &mut Flight) -> Option<Events> {
+    pub(crate) fn on_early_timer(
+        &mut self,
+        cx: &Context<'_>,
+        held: &Held,
+        flight: &mut Flight,
+    ) -> Option<Events> {
         let which = self.marks.intersection(Marks::REORDER_TIMER.union(Marks::PROBE_TIMER));
         self.marks.remove(which);
         if which.contains(Marks::PROBE_TIMER) && self.may_probe(cx, flight) {
@@ -79,7 +84,7 @@ impl Tcb {
         }
         if which.contains(Marks::REORDER_TIMER) {
             let mut events = Events::empty();
-            let wait_us = self.look_for_losses(cx, flight, &Delivery::default(), false, &mut events);
+            let wait_us = self.look_for_losses(cx, held, flight, &Delivery::default(), false, &mut events);
             if wait_us > 0 {
                 self.arm_reordering(cx, wait_us);
             } else {
@@ -113,14 +118,16 @@ impl Tcb {
         if has_reneged { Events::TIMED_RESEND | Events::RENEGED } else { Events::TIMED_RESEND }
     }
 
-    /// Everything in flight was declared lost by an event that knows of no flight: a narrower path, or a window that had
-    /// closed over it.
-    pub(crate) fn adopt_losses(&mut self, cx: &Context<'_>, flight: &mut Flight) {
-        if self.recovery.resend_from().is_some() && self.selects() {
-            flight.lose(micros(cx.now), 0, false);
+    /// Something in flight was declared lost by an event that knows of no flight: a narrower path, a path's probe that did
+    /// not get through, or a window that had closed over all of it.
+    pub(crate) fn adopt_losses(&mut self, flight: &mut Flight) {
+        if let Some((from, to)) = self.recovery.resend_from()
+            && self.selects()
+        {
+            flight.lose_run(from, to);
             flight.undo = Undo::new();
             flight.probe = Probe::None;
-            self.recovery.begin(Phase::Timeout, self.snd_nxt);
+            self.recovery.begin(Phase::Timeout, to);
             self.congestion.cwnd = self.congestion.cwnd.max(self.full());
         }
     }
