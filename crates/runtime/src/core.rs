@@ -287,8 +287,6 @@ fn fill_levels(occupancy: &Occupancy) -> impl Iterator<Item = (&'static str, u64
         classes,
         paths,
         items,
-        classes,
-        paths,
         buffers,
         buffers_low_water,
     } = *occupancy;
@@ -305,8 +303,6 @@ fn fill_levels(occupancy: &Occupancy) -> impl Iterator<Item = (&'static str, u64
         ("paths", paths),
         ("items", items.0),
         ("items_max", items.1),
-        ("classes", classes),
-        ("paths", paths),
         ("buffers", buffers.0),
         ("buffers_max", buffers.1),
         ("buffers_free_least", buffers_low_water),
