@@ -150,6 +150,14 @@ bitflags! {
         const PATH_NEWS = 1 << 30;
         /// `mss` grows by probes alone.
         const PROBES_PATH = 1 << 31;
+        /// Both sides understand explicit congestion notification.
+        const ECN = 1 << 18;
+        /// Acknowledgments echo a congestion mark.
+        const ECHO = 1 << 19;
+        /// The next new data tells the peer that the window was reduced.
+        const CWR_NOW = 1 << 20;
+        /// `timed_seq` is SND.NXT as it was when a mark reduced the window; no round trip is being measured.
+        const ECN_HOLD = 1 << 21;
     }
 }
 
@@ -256,10 +264,11 @@ impl Tcb {
 
     /// Settles what both SYNs have said.
     pub(crate) fn agree(&mut self, agreed: &Agreed) {
-        let &Agreed { mss, timestamps, sack, scales } = agreed;
+        let &Agreed { mss, timestamps, sack, ecn, scales } = agreed;
         self.scales = scales;
         self.marks.set(Marks::TIMESTAMPS, timestamps);
         self.marks.set(Marks::SACK, sack);
+        self.marks.set(Marks::ECN, ecn);
         self.mss = negotiate::payload_of(mss, timestamps);
         self.mss_max = self.mss;
         self.peer_segment = self.peer_segment.min(self.mss);

@@ -123,6 +123,8 @@ impl Tcb {
             events |= Events::TIMED_RESEND;
             let out = self.recovery.flight(self.snd_una, self.snd_nxt);
             let (mss, first) = (self.full(), self.retries == 0);
+            let mut flight = flight;
+            self.tell_reduction(flight.as_deref_mut());
             let epoch = flight.map(|flight| &mut flight.epoch);
             self.congestion.on_timeout(cx.config, epoch, mss, out, first);
             self.recovery.resend_all(self.snd_una, self.snd_nxt);

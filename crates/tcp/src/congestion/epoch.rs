@@ -20,6 +20,8 @@ pub(crate) struct Epoch {
     pub(super) curve: Curve,
     pub(super) marks: Marked,
     pub(super) undo: Option<Snapshot>,
+    /// SND.NXT when a mark reduced the window last.
+    reduced_at: Option<SeqNumber>,
 }
 
 const _: () = assert!(size_of::<Epoch>() <= 192);
@@ -38,6 +40,7 @@ impl Epoch {
             curve: Curve::new(),
             marks: Marked::new(),
             undo: None,
+            reduced_at: None,
         }
     }
 
@@ -62,6 +65,16 @@ impl Epoch {
             self.hystart.end_round();
         }
         self.curve.end_ack(ack);
+    }
+
+    /// SND.NXT when a mark reduced the window last.
+    pub(crate) const fn reduced_at(&self) -> Option<SeqNumber> {
+        self.reduced_at
+    }
+
+    /// A mark reduces the window now, at this SND.NXT.
+    pub(crate) const fn set_reduced_at(&mut self, nxt: SeqNumber) {
+        self.reduced_at = Some(nxt);
     }
 
     /// Whether the acknowledgment at hand is the last of its round trip.

@@ -12,6 +12,7 @@ mod acknowledging;
 mod blind;
 mod closing;
 mod cookies;
+mod ecn;
 mod fast_open;
 mod goodput;
 mod idle;
