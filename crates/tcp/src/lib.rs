@@ -33,7 +33,7 @@
 //! | `settings` | settings that change while the connection lives |
 //! | `timers`, `clock`, `rtt` | deadlines, their unit, the retransmission time-out |
 //! | `congestion`, `recovery` | how much may be in flight; what is lost, and what to send again |
-//! | `ecn` | marks of the path |
+//! | `ecn`, `pacing` | marks of the path; when the next segment may go |
 //! | `icmp`, `path` | errors of the path; how large a segment it carries |
 //! | `isn`, `info` | initial sequence numbers; figures for people |
 //!
@@ -72,6 +72,7 @@ mod info;
 mod isn;
 mod negotiate;
 mod outcome;
+mod pacing;
 mod path;
 mod receive;
 mod recovery;

@@ -53,7 +53,7 @@ pub struct Tcb {
     // ---- line 0: the two busy timers ----
     /// When to retransmit or to probe, if `RESEND_ARMED`; else when the last data was acknowledged.
     pub(crate) resend_at: Tick,
-    /// When the delayed acknowledgment is due, if `ACK_ARMED`.
+    /// When the delayed acknowledgment is due, if `ACK_ARMED`, or a segment that is held back may go, if `PACED`.
     pub(crate) ack_at: Tick,
     // ---- line 0: the rest ----
     pub(crate) marks: Marks,
@@ -150,6 +150,8 @@ bitflags! {
         const PATH_NEWS = 1 << 30;
         /// `mss` grows by probes alone.
         const PROBES_PATH = 1 << 31;
+        /// `ack_at` is when a segment that is held back may go.
+        const PACED = 1 << 17;
         /// Both sides understand explicit congestion notification.
         const ECN = 1 << 18;
         /// Acknowledgments echo a congestion mark.

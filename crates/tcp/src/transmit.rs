@@ -38,11 +38,17 @@ impl Tcb {
             if let Some(flight) = flight.as_deref_mut() {
                 self.adopt_losses(cx, flight);
             }
-            if let Some(share) = self.share_to_resend(held, flight.as_deref()) {
+            let share = self.share_to_resend(held, flight.as_deref());
+            if let Some(share) = share
+                && !self.waits_for_release(cx, flight.as_deref())
+            {
                 return Some(self.emit_again(cx, held, flight, &share));
             }
             let delay = Delay::new(cx.config);
-            if let Some(share) = self.new_share(held, flight.as_deref(), delay) {
+            let share = share.is_none().then(|| self.new_share(held, flight.as_deref(), delay));
+            if let Some(share) = share.flatten()
+                && !self.waits_for_release(cx, flight.as_deref())
+            {
                 return Some(self.emit_new(cx, held, flight, &share));
             }
             if let Some(share) = flight.as_deref().and_then(|flight| self.probe_share(held, flight)) {

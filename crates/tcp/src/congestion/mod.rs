@@ -38,7 +38,7 @@ use new_reno::NewReno;
 
 use crate::config::Config;
 
-pub(crate) use epoch::Epoch;
+pub(crate) use epoch::{Epoch, RECIPROCAL_BITS};
 
 /// Which algorithm moves the congestion window.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

@@ -280,6 +280,7 @@ impl Tcb {
     pub(crate) fn after_sent(&mut self, cx: &Context<'_>, flight: &mut Flight, share: &Share) {
         flight.on_sent(share.end(), micros(cx.now));
         flight.prr.on_sent(share.len);
+        self.note_release(cx, flight, share.len);
         if flight.probe_is_due() {
             flight.probe = Probe::sent(self.snd_nxt, false);
             self.arm_resend(cx);
@@ -296,6 +297,7 @@ impl Tcb {
     pub(crate) fn after_resent(&mut self, cx: &Context<'_>, flight: &mut Flight, share: &Share) {
         flight.on_resent(share.seq, share.end(), micros(cx.now));
         flight.prr.on_sent(share.len);
+        self.note_release(cx, flight, share.len);
         if flight.probe_is_due() {
             flight.probe = Probe::sent(self.snd_nxt, true);
             self.arm_resend(cx);

@@ -18,6 +18,7 @@ mod goodput;
 mod idle;
 mod loss;
 mod opening;
+mod paced;
 mod path;
 mod resets;
 mod selective;
