@@ -133,6 +133,8 @@ impl Tcb {
             Duplicate::Loss if held.probe.covers(self.snd_una) => self.on_probe_lost(cx, held.probe),
             Duplicate::Loss => {
                 // RFC 5681, section 3.2, steps 2 and 3. What limited transmit sent beyond the window is not counted.
+                let mut flight = flight;
+                self.tell_reduction(flight.as_deref_mut());
                 let out = self.in_flight().min(self.congestion.cwnd);
                 let epoch = flight.map(|flight| &mut flight.epoch);
                 self.congestion.on_loss(cx.config, epoch, mss, out);
@@ -157,9 +159,13 @@ impl Tcb {
     ) {
         let bytes = self.advance(arrival.repr.ack, outcome);
         let mut flight = flight;
+        let marked = self.echoes_mark(arrival);
+        if marked {
+            self.on_echo(cx, flight.as_deref_mut(), bytes, outcome);
+        }
         let rtt_us = flight.as_deref_mut().and_then(|flight| self.measure_by_flight(cx, arrival, flight));
         if self.marks.contains(Marks::UNEVEN) {
-            let ack = self.as_ack(cx, bytes, rtt_us);
+            let ack = Ack { marked, ..self.as_ack(cx, bytes, rtt_us) };
             self.on_uneven_progress(cx, arrival, flight, &ack);
             return;
         }
@@ -167,7 +173,7 @@ impl Tcb {
             self.measure(cx, arrival);
         }
         if self.marks.contains(Marks::CWND_LIMITED) || flight.is_some() {
-            let ack = self.as_ack(cx, bytes, rtt_us);
+            let ack = Ack { marked, ..self.as_ack(cx, bytes, rtt_us) };
             let epoch = flight.as_deref_mut().map(|flight| &mut flight.epoch);
             self.congestion.on_ack(cx.config, epoch, self.full(), &ack);
         }

@@ -101,6 +101,7 @@ impl Tcb {
         self.last_heard = Tick::at(cx.now);
         self.remember_timestamp(arrival);
         self.set_window(arrival);
+        self.take_mark(cx, arrival, held, outcome);
         if self.snd_una != arrival.repr.ack {
             self.on_progress(cx, arrival, flight, outcome);
         }
@@ -163,6 +164,7 @@ impl Tcb {
         self.check_ack(cx, arrival, held, flight, outcome)?;
         self.remember_timestamp(arrival);
         // Sixth, check the URG bit: urgent data is delivered in line.
+        self.take_mark(cx, arrival, held, outcome);
         // Seventh, process the segment text.
         self.take_text(cx, &mut trimmed, held, outcome);
         // Eighth, check the FIN bit.

@@ -2,11 +2,12 @@
 //!
 //! A [`Config`] belongs to a class of connections (a listener, a kind of active open) and lies in the caller's
 //! table, not in the [`Tcb`](crate::Tcb): a million connections share one. Changing it while connections live is
-//! allowed for everything but `window_scale`, `timestamps` and `sack`, which each connection remembers.
+//! allowed for everything but `window_scale`, `timestamps`, `sack` and `ecn`, which each connection remembers.
 
 use freeway_base::{Duration, Instant};
 
 use crate::congestion::Algorithm;
+use crate::ecn::EcnMode;
 use crate::path::PathProbing;
 
 /// What every call needs to know beside the connection.
@@ -52,6 +53,10 @@ pub struct Config {
     /// Spreads segments over the round trip instead of sending them as acknowledgments come. Default off: it costs a
     /// timer for each quantum, a millisecond's worth, and pays on long paths with shallow queues.
     pub pacing: bool,
+    /// Explicit congestion notification (RFC 3168): routers mark segments instead of dropping them. Default on, as the
+    /// RFC asks: it costs nothing where no router marks, and a SYN that a middlebox drops is repeated without it.
+    /// DCTCP needs it on.
+    pub ecn: EcnMode,
     /// Full segments that may be in flight before the first acknowledgment (RFC 6928). Default 10.
     pub initial_window: u8,
     /// The retransmission time-out before the first measurement (RFC 6298, 2.1). Default 1 s.
@@ -145,6 +150,7 @@ impl Default for Config {
             congestion: Algorithm::Cubic,
             hystart: true,
             pacing: false,
+            ecn: EcnMode::On,
             initial_window: 10,
             rto_initial: Duration::from_secs(1),
             rto_min: Duration::from_millis(200),

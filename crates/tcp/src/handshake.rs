@@ -6,6 +6,7 @@ use freeway_wire::tcp::{Flags, Options, SeqNumber, Timestamps};
 use crate::clock::{Tick, micros, millis};
 use crate::config::{Config, Context};
 use crate::cookie::{Baked, Cookies};
+use crate::ecn;
 use crate::negotiate::{self, Agreed};
 use crate::outcome::{Accept, DropReason, Outcome};
 use crate::rtt::Rtt;
@@ -89,7 +90,10 @@ impl SynReceived {
             sent_at: micros(cx.now),
             deadline: Tick::at(cx.now),
             window: arrival.repr.window,
-            agreed: Agreed::new(cx.config, options),
+            agreed: Agreed {
+                ecn: ecn::accepts(cx.config, arrival.repr.flags),
+                ..Agreed::new(cx.config, options)
+            },
             retries: 0,
             scaled: options.window_scale.is_some() && cx.config.window_scale,
         };
@@ -101,7 +105,9 @@ impl SynReceived {
     /// hold what the SYN offers.
     pub fn with_cookie(cx: &Context<'_>, arrival: &Arrival<'_>, cookies: &Cookies<'_>) -> Option<Self> {
         let iss = cookies.bake(cx, arrival)?;
-        Some(Self::from_syn(cx, arrival, iss, cookies.timestamp_offset))
+        let mut record = Self::from_syn(cx, arrival, iss, cookies.timestamp_offset);
+        record.agreed.ecn &= record.agreed.timestamps;
+        Some(record)
     }
 
     /// The connection that an acknowledgment opens in which [`Cookies::read`] has found a cookie. If the segment
@@ -115,7 +121,7 @@ impl SynReceived {
             sent_at: micros(cx.now),
             deadline: Tick::at(cx.now),
             window: 0,
-            agreed: Agreed::new(cx.config, &baked.offer),
+            agreed: Agreed { ecn: baked.ecn, ..Agreed::new(cx.config, &baked.offer) },
             retries: 0,
             scaled: baked.offer.window_scale.is_some(),
         };
@@ -145,11 +151,12 @@ impl SynReceived {
     /// The SYN-ACK.
     pub fn syn_ack(&self, cx: &Context<'_>) -> Outgoing {
         let agreed = Some(&self.agreed);
+        let flags = Flags::SYN | Flags::ACK | ecn::syn_ack_flags(self.agreed.ecn);
         Outgoing {
             window: cx.config.receive_window.min(u32::from(u16::MAX)) as u16,
             options: negotiate::syn_options(cx.config, agreed, self.scaled, self.stamps(cx)),
             retransmission: self.retries > 0,
-            ..Outgoing::control(Flags::SYN | Flags::ACK, self.iss, self.rcv_nxt())
+            ..Outgoing::control(flags, self.iss, self.rcv_nxt())
         }
     }
 
@@ -172,6 +179,8 @@ impl SynReceived {
         // The peer's SYN once more: our SYN-ACK was lost, or is late.
         if repr.flags.intersection(Flags::SYN | Flags::ACK | Flags::RST) == Flags::SYN && repr.seq == self.irs
         {
+            // RFC 3168, section 6.1.1.1: a peer that repeats its SYN without ECN has given up asking for it.
+            self.agreed.ecn &= ecn::is_setup_syn(repr.flags);
             return SynVerdict::ResendSynAck;
         }
         // RFC 7323, section 5.3, R1.

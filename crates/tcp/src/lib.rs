@@ -32,7 +32,8 @@
 //! | `transmit`, `sendable` | what to send next, and whether it is worth a segment |
 //! | `settings` | settings that change while the connection lives |
 //! | `timers`, `clock`, `rtt` | deadlines, their unit, the retransmission time-out |
-//! | `congestion`, `recovery` | how much may be in flight; what to send again |
+//! | `congestion`, `recovery` | how much may be in flight; what is lost, and what to send again |
+//! | `ecn`, `pacing` | marks of the path; when the next segment may go |
 //! | `icmp`, `path` | errors of the path; how large a segment it carries |
 //! | `isn`, `info` | initial sequence numbers; figures for people |
 //!
@@ -64,12 +65,14 @@ mod arrival;
 mod clock;
 mod close;
 mod cookie;
+mod ecn;
 mod handshake;
 mod icmp;
 mod info;
 mod isn;
 mod negotiate;
 mod outcome;
+mod pacing;
 mod path;
 mod receive;
 mod recovery;
@@ -92,6 +95,7 @@ mod tests;
 
 pub use config::{Config, Context, Keepalive};
 pub use cookie::{Baked, Cookies};
+pub use ecn::{EcnMode, UnknownEcnMode};
 pub use handshake::{SynReceived, SynTimeout, SynVerdict};
 pub use icmp::IcmpError;
 pub use info::Info;

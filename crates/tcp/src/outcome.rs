@@ -49,6 +49,8 @@ pub struct Outcome {
     pub reply: Reply,
     /// What to tell the application.
     pub events: Events,
+    /// The congestion window was reduced, because the peer echoes a congestion mark.
+    pub reduced: bool,
     /// Why (a part of) the segment was not used, for the caller's counters.
     pub dropped: Option<DropReason>,
     /// What the segment brought for the second time, from the first to behind the last sequence number: to be told to
@@ -79,6 +81,9 @@ pub enum Reply {
     /// Nothing.
     #[default]
     None,
+    /// An acknowledgment that cannot wait for [`poll_transmit`](crate::Tcb::poll_transmit), because it says of earlier
+    /// segments what is not true of this one.
+    Ack(Outgoing),
     /// An acknowledgment that anybody who guesses ports can provoke: the caller limits its rate (RFC 5961,
     /// section 7), over all connections and not by a number a stranger can count.
     Challenge(Outgoing),

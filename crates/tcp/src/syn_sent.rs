@@ -82,7 +82,8 @@ impl Tcb {
         self.rcv_nxt = arrival.repr.seq + 1;
         self.rcv_edge = self.rcv_nxt;
         self.last_ack = self.rcv_nxt;
-        self.agree(&Agreed::new(cx.config, &arrival.repr.options));
+        let ecn = self.agrees_on_ecn(cx.config, arrival.repr.flags);
+        self.agree(&Agreed { ecn, ..Agreed::new(cx.config, &arrival.repr.options) });
         if let Some(stamps) = arrival.repr.options.timestamps {
             self.ts_recent = stamps.value;
         }

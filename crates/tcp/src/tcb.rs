@@ -53,7 +53,7 @@ pub struct Tcb {
     // ---- line 0: the two busy timers ----
     /// When to retransmit or to probe, if `RESEND_ARMED`; else when the last data was acknowledged.
     pub(crate) resend_at: Tick,
-    /// When the delayed acknowledgment is due, if `ACK_ARMED`.
+    /// When the delayed acknowledgment is due, if `ACK_ARMED`, or a segment that is held back may go, if `PACED`.
     pub(crate) ack_at: Tick,
     // ---- line 0: the rest ----
     pub(crate) marks: Marks,
@@ -150,6 +150,16 @@ bitflags! {
         const PATH_NEWS = 1 << 30;
         /// `mss` grows by probes alone.
         const PROBES_PATH = 1 << 31;
+        /// `ack_at` is when a segment that is held back may go.
+        const PACED = 1 << 17;
+        /// Both sides understand explicit congestion notification.
+        const ECN = 1 << 18;
+        /// Acknowledgments echo a congestion mark.
+        const ECHO = 1 << 19;
+        /// The next new data tells the peer that the window was reduced.
+        const CWR_NOW = 1 << 20;
+        /// `timed_seq` is SND.NXT as it was when a mark reduced the window; no round trip is being measured.
+        const ECN_HOLD = 1 << 21;
     }
 }
 
@@ -256,10 +266,11 @@ impl Tcb {
 
     /// Settles what both SYNs have said.
     pub(crate) fn agree(&mut self, agreed: &Agreed) {
-        let &Agreed { mss, timestamps, sack, scales } = agreed;
+        let &Agreed { mss, timestamps, sack, ecn, scales } = agreed;
         self.scales = scales;
         self.marks.set(Marks::TIMESTAMPS, timestamps);
         self.marks.set(Marks::SACK, sack);
+        self.marks.set(Marks::ECN, ecn);
         self.mss = negotiate::payload_of(mss, timestamps);
         self.mss_max = self.mss;
         self.peer_segment = self.peer_segment.min(self.mss);

@@ -13,8 +13,11 @@ impl Tcb {
     /// When [`on_deadline`](Self::on_deadline) is to be called; it may turn out that nothing was due.
     #[inline]
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        let armed = |mark, at: Tick| self.marks.contains(mark).then(|| at.instant(now));
-        let busy = earlier(armed(Marks::RESEND_ARMED, self.resend_at), armed(Marks::ACK_ARMED, self.ack_at));
+        let armed = |marks, at: Tick| self.marks.intersects(marks).then(|| at.instant(now));
+        let busy = earlier(
+            armed(Marks::RESEND_ARMED, self.resend_at),
+            armed(Marks::ACK_ARMED.union(Marks::PACED), self.ack_at),
+        );
         if self.marks.contains(Marks::SLOW_ARMED) {
             return earlier(busy, Some(self.slow_at.instant(now)));
         }
@@ -24,11 +27,13 @@ impl Tcb {
     /// The time has come (or passed) that `next_deadline` named: what is due becomes something that
     /// [`poll_transmit`](Self::poll_transmit) sends, or the end of the connection.
     pub fn on_deadline(&mut self, cx: &Context<'_>, held: &Held, flight: Option<&mut Flight>) -> Events {
-        let is_due = |tcb: &Self, mark, at: Tick| tcb.marks.contains(mark) && at.is_reached(cx.now);
+        let is_due = |tcb: &Self, marks, at: Tick| tcb.marks.intersects(marks) && at.is_reached(cx.now);
         let mut events = Events::empty();
-        if is_due(self, Marks::ACK_ARMED, self.ack_at) {
-            self.marks.remove(Marks::ACK_ARMED);
-            self.marks.insert(Marks::ACK_NOW);
+        if is_due(self, Marks::ACK_ARMED.union(Marks::PACED), self.ack_at) {
+            if self.marks.contains(Marks::ACK_ARMED) {
+                self.marks.insert(Marks::ACK_NOW);
+            }
+            self.marks.remove(Marks::ACK_ARMED | Marks::PACED);
         }
         if is_due(self, Marks::RESEND_ARMED, self.resend_at) {
             self.marks.remove(Marks::RESEND_ARMED);
@@ -123,6 +128,8 @@ impl Tcb {
             events |= Events::TIMED_RESEND;
             let out = self.recovery.flight(self.snd_una, self.snd_nxt);
             let (mss, first) = (self.full(), self.retries == 0);
+            let mut flight = flight;
+            self.tell_reduction(flight.as_deref_mut());
             let epoch = flight.map(|flight| &mut flight.epoch);
             self.congestion.on_timeout(cx.config, epoch, mss, out, first);
             self.recovery.resend_all(self.snd_una, self.snd_nxt);

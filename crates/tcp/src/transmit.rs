@@ -7,6 +7,7 @@ use freeway_wire::tcp::{Flags, Options, SackBlocks, SeqNumber, Timestamps};
 
 use crate::clock::{Tick, micros};
 use crate::config::Context;
+use crate::ecn;
 use crate::negotiate::{self, Agreed};
 use crate::outcome::Held;
 use crate::recovery::Flight;
@@ -37,11 +38,17 @@ impl Tcb {
             if let Some(flight) = flight.as_deref_mut() {
                 self.adopt_losses(flight);
             }
-            if let Some(share) = self.share_to_resend(held, flight.as_deref()) {
+            let share = self.share_to_resend(held, flight.as_deref());
+            if let Some(share) = share
+                && !self.waits_for_release(cx, flight.as_deref())
+            {
                 return Some(self.emit_again(cx, held, flight, &share));
             }
             let delay = Delay::new(cx.config);
-            if let Some(share) = self.new_share(held, flight.as_deref(), delay) {
+            let share = share.is_none().then(|| self.new_share(held, flight.as_deref(), delay));
+            if let Some(share) = share.flatten()
+                && !self.waits_for_release(cx, flight.as_deref())
+            {
                 return Some(self.emit_new(cx, held, flight, &share));
             }
             if let Some(share) = flight.as_deref().and_then(|flight| self.probe_share(held, flight)) {
@@ -77,8 +84,13 @@ impl Tcb {
             mss: self.mss,
             timestamps: self.marks.contains(Marks::TIMESTAMPS),
             sack: self.marks.contains(Marks::SACK),
+            ecn: self.marks.contains(Marks::ECN),
             scales: self.scales,
         });
+        let flags = match &agreed {
+            Some(agreed) => Flags::SYN | Flags::ACK | ecn::syn_ack_flags(agreed.ecn),
+            None => Flags::SYN | ecn::syn_flags(cx.config, resent),
+        };
         let echo = if answers { self.ts_recent } else { 0 };
         let stamps = Timestamps { value: self.timestamp(cx), echo };
         let window = cx.config.receive_window.saturating_sub(held.unread).min(u32::from(u16::MAX)) as u16;
@@ -93,11 +105,7 @@ impl Tcb {
             options: negotiate::syn_options(cx.config, agreed.as_ref(), scaled, stamps),
             retransmission: resent,
             len,
-            ..Outgoing::control(
-                if answers { Flags::SYN | Flags::ACK } else { Flags::SYN },
-                self.syn_seq(),
-                if answers { self.rcv_nxt } else { SeqNumber(0) },
-            )
+            ..Outgoing::control(flags, self.syn_seq(), if answers { self.rcv_nxt } else { SeqNumber(0) })
         }
     }
 
@@ -106,11 +114,11 @@ impl Tcb {
         &mut self,
         cx: &Context<'_>,
         held: &Held,
-        flight: Option<&mut Flight>,
+        mut flight: Option<&mut Flight>,
         share: &Share,
     ) -> Outgoing {
         if self.snd_una == self.snd_nxt {
-            self.begin_flight(cx);
+            self.begin_flight(cx, flight.as_deref_mut());
             self.marks.remove(Marks::SMALL_SENT);
         }
         if share.len < self.full() {
@@ -119,6 +127,7 @@ impl Tcb {
         let out = share.end().distance_from(self.snd_una);
         self.snd_nxt = share.end();
         self.marks.set(Marks::FIN_SENT, share.fin);
+        let is_probe = self.marks.contains(Marks::FORCE);
         self.marks.remove(Marks::FORCE);
         self.time(cx, share.end(), false);
         // RFC 5681 lets the window grow only while it is what limits the sender (RFC 7661 says how much harm the
@@ -132,11 +141,13 @@ impl Tcb {
             None if !self.marks.contains(Marks::RESEND_ARMED) => self.arm_resend(cx),
             None => {}
         }
-        self.carry(cx, held, share, false)
+        let mut outgoing = self.carry(cx, held, share, false);
+        self.mark_new_data(&mut outgoing, is_probe);
+        outgoing
     }
 
     /// The first data after nothing was in flight.
-    fn begin_flight(&mut self, cx: &Context<'_>) {
+    fn begin_flight(&mut self, cx: &Context<'_>, flight: Option<&mut Flight>) {
         if self.marks.contains(Marks::RESEND_ARMED | Marks::PERSIST) {
             // The persist timer: what is sent now is guarded by the retransmission timer instead, which goes on
             // doubling while the window stays closed.
@@ -146,7 +157,7 @@ impl Tcb {
             self.marks.remove(Marks::RESEND_ARMED);
         } else if self.resend_at.elapsed(cx.now) > self.timeout(cx.config) {
             let mss = self.full();
-            self.congestion.after_idle(cx.config, None, mss);
+            self.congestion.after_idle(cx.config, flight.map(|flight| &mut flight.epoch), mss);
         }
     }
 
@@ -180,7 +191,8 @@ impl Tcb {
     fn time(&mut self, cx: &Context<'_>, end: SeqNumber, resent: bool) {
         if resent {
             self.marks.remove(Marks::TIMING);
-        } else if !self.marks.contains(Marks::TIMING) && !self.recovery.is_active() {
+        } else if !self.marks.contains(Marks::TIMING) && !self.recovery.is_active() && !self.is_timing_held()
+        {
             self.marks.insert(Marks::TIMING);
             self.timed_seq = end;
             self.timed_at = micros(cx.now);
@@ -190,11 +202,11 @@ impl Tcb {
     /// A segment with a share of the stream. PSH marks the end of what is queued (MUST-61).
     fn carry(&mut self, cx: &Context<'_>, held: &Held, share: &Share, retransmission: bool) -> Outgoing {
         let offset = share.seq.distance_from(self.snd_una);
-        let mut flags = Flags::ACK;
-        flags.set(Flags::FIN, share.fin);
-        flags.set(Flags::PSH, share.len > 0 && offset.saturating_add(share.len) >= held.queued);
         let bare = Held { gaps: SackBlocks::NONE, ..*held };
         let base = self.acknowledgment(cx, &bare);
+        let mut flags = base.flags;
+        flags.set(Flags::FIN, share.fin);
+        flags.set(Flags::PSH, share.len > 0 && offset.saturating_add(share.len) >= held.queued);
         Outgoing { seq: share.seq, flags, offset, len: share.len, retransmission, ..base }
     }
 
@@ -206,7 +218,7 @@ impl Tcb {
         Outgoing {
             window,
             options: self.options(cx, held),
-            ..Outgoing::control(Flags::ACK, self.snd_nxt, self.rcv_nxt)
+            ..Outgoing::control(Flags::ACK | self.echo_flags(), self.snd_nxt, self.rcv_nxt)
         }
     }
 

@@ -9,7 +9,7 @@
 use freeway_base::{FlowHash, Instant};
 use freeway_tcp::{Arrival, Context, Events, Held, IcmpError, Outcome, Reply, State};
 use freeway_wire::tcp::{Flags as TcpFlags, Repr, Segment, SeqNumber};
-use freeway_wire::{Protocol, checksum};
+use freeway_wire::{Ecn, Protocol, checksum};
 
 use super::TcpHost;
 use super::key::FlowKey;
@@ -48,6 +48,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     #[inline]
     pub(crate) fn gather(&mut self, net: &Net, inbound: Inbound) {
         self.counters.segments_in += 1;
+        self.counters.marked_in += u64::from(inbound.ecn == Ecn::Ce);
         // RFC 9293, MUST-57: nothing that was sent to more than one host.
         if inbound.broadcast {
             self.counters.dropped_broadcast += 1;
@@ -129,7 +130,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let flight = self.store.flight_of(connection.socket.queues);
         let outcome =
             connection.tcb.on_segment(&cx, &arriving.arrival(), &held, self.store.flights.get_mut(flight));
-        let Outcome { accept, acked, reply, events, dropped, mut duplicate } = outcome;
+        let Outcome { accept, acked, reply, events, reduced, dropped, mut duplicate } = outcome;
+        self.counters.ecn_reductions += u64::from(reduced);
 
         if dropped.is_some() {
             self.counters.dropped_unacceptable += 1;
@@ -183,6 +185,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         }
         match reply {
             Reply::None => {}
+            Reply::Ack(outgoing) => self.acknowledge(now, net, index, &outgoing),
             Reply::Challenge(outgoing) => self.challenge(now, net, index, &outgoing),
             Reply::Reset(outgoing) => self.reply(now, net, &arriving.key, &outgoing),
         }

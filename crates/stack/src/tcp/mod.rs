@@ -197,6 +197,10 @@ counters! {
         shed_shut_out,
         /// Segments not sent because no buffer was free; the retransmission timer will.
         no_buffer,
+        /// Segments that arrived with a congestion mark.
+        marked_in,
+        /// Congestion windows reduced because the peer echoed a mark.
+        ecn_reductions,
         /// Segments sent behind others without a flight, because all were in use: losses are repaired more slowly.
         no_flight,
     }

@@ -7,7 +7,7 @@ use freeway_base::Instant;
 use freeway_mem::{Packet, PacketFlags};
 use freeway_tcp::{Config, Context, Outgoing, State};
 use freeway_wire::tcp::Flags as TcpFlags;
-use freeway_wire::{Ecn, Protocol, checksum};
+use freeway_wire::{Protocol, checksum};
 
 use super::TcpHost;
 use super::key::FlowKey;
@@ -113,7 +113,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         } else if let Some(mut payload) = self.store.tx_payload(list, outgoing.offset, outgoing.len) {
             self.counters.segments_out += 1;
             self.counters.bytes_out += u64::from(outgoing.len);
-            let header = header(net, &key, self.tcp_settings(profile));
+            let header = header(net, &key, outgoing, self.tcp_settings(profile));
             prepend_tcp(net, hop, &key, outgoing, &header, &mut payload.packet);
             match payload.owner {
                 Some(item) => {
@@ -135,6 +135,16 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         self.listeners.profiles.get(usize::from(profile)).map(|profile| &profile.tcp)
     }
 
+    /// Sends a connection's acknowledgment at once.
+    pub(crate) fn acknowledge(&mut self, now: Instant, net: &mut Net, index: u32, outgoing: &Outgoing) {
+        let Some(Connection { socket, .. }) = self.connections.get_mut(index) else { return };
+        let (key, profile, mut hop) = (socket.key, socket.profile, socket.hop);
+        self.send_control(now, net, (&key, Some(profile)), &mut hop, outgoing);
+        if let Some(connection) = self.connections.get_mut(index) {
+            connection.socket.hop = hop;
+        }
+    }
+
     /// Sends a segment without payload, marked as its profile says, if there is one.
     pub(crate) fn send_control(
         &mut self,
@@ -149,7 +159,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             return;
         };
         self.counters.segments_out += 1;
-        let header = header(net, key, profile.and_then(|profile| self.tcp_settings(profile)));
+        let header = header(net, key, outgoing, profile.and_then(|profile| self.tcp_settings(profile)));
         prepend_tcp(net, *hop, key, outgoing, &header, &mut packet);
         net.send(now, hop, &header, packet);
     }
@@ -184,7 +194,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     }
 }
 
-fn header(net: &Net, key: &FlowKey, config: Option<&Config>) -> IpHeader {
+fn header(net: &Net, key: &FlowKey, outgoing: &Outgoing, config: Option<&Config>) -> IpHeader {
     IpHeader {
         src: net.address(key.local),
         dst: key.remote(),
@@ -192,7 +202,7 @@ fn header(net: &Net, key: &FlowKey, config: Option<&Config>) -> IpHeader {
         // RFC 9293, MUST-49 and MUST-48.
         hop_limit: config.and_then(|config| config.hop_limit).unwrap_or_else(|| net.hop_limit()),
         dscp: config.map_or(0, |config| config.dscp & 63),
-        ecn: Ecn::NotEct,
+        ecn: outgoing.ecn,
         dont_fragment: true,
     }
 }

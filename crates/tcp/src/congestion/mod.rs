@@ -38,7 +38,7 @@ use new_reno::NewReno;
 
 use crate::config::Config;
 
-pub(crate) use epoch::Epoch;
+pub(crate) use epoch::{Epoch, RECIPROCAL_BITS};
 
 /// Which algorithm moves the congestion window.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -242,7 +242,6 @@ impl Congestion {
 
     /// An acknowledgment echoes a congestion mark, the first of its window: as after a loss, but nothing is to be sent
     /// again (RFC 3168, section 6.1.2; RFC 9438, section 4.6).
-    #[cfg_attr(not(test), expect(dead_code, reason = "ECN is not negotiated yet"))]
     pub(crate) fn on_mark(&mut self, config: &Config, mut epoch: Option<&mut Epoch>, mss: u32, flight: u32) {
         let reduced = match config.congestion {
             Algorithm::Cubic => Cubic::marked(self, epoch.as_deref_mut(), flight),

@@ -35,4 +35,4 @@ mod timeout;
 mod undo;
 
 pub use flight::Flight;
-pub(crate) use new_reno::{Duplicate, Progress, Recovery};
+pub(crate) use new_reno::{Duplicate, Phase, Progress, Recovery};

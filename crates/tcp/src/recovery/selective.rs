@@ -67,6 +67,11 @@ impl Tcb {
             outcome.events |= Events::SPURIOUS;
         }
 
+        let marked = advanced && self.echoes_mark(arrival);
+        if marked {
+            self.on_echo(cx, Some(flight), bytes, outcome);
+        }
+
         // How the window changes.
         let is_reached = advanced && self.snd_una.is_at_or_after(self.recovery.point());
         if is_reached && self.recovery.phase() != Phase::Open {
@@ -78,7 +83,8 @@ impl Tcb {
             self.recovery.end();
         }
         if advanced && was_in != Phase::Fast {
-            self.grow(cx, flight, bytes, delivery.rtt_us);
+            let ack = Ack { marked, ..self.as_ack(cx, bytes, delivery.rtt_us) };
+            self.grow(cx, flight, &ack);
         }
 
         // What is lost by now, and how much may be sent.
@@ -133,6 +139,7 @@ impl Tcb {
     /// A probe has repaired the only loss there was: the window falls as after any other.
     fn on_hidden_loss(&mut self, cx: &Context<'_>, flight: &mut Flight) {
         if self.recovery.phase() == Phase::Open {
+            self.tell_reduction(Some(flight));
             let out = self.in_flight().max(self.full()).min(self.congestion.cwnd);
             self.congestion.on_loss(cx.config, Some(&mut flight.epoch), self.full(), out);
             self.congestion.cwnd = self.congestion.cwnd.min(self.congestion.ssthresh);
@@ -201,10 +208,9 @@ impl Tcb {
         self.backoff = 0;
     }
 
-    fn grow(&mut self, cx: &Context<'_>, flight: &mut Flight, bytes: u32, rtt_us: Option<u32>) {
+    fn grow(&mut self, cx: &Context<'_>, flight: &mut Flight, ack: &Ack) {
         let after_timeout = flight.board.has_lost();
-        let ack = self.as_ack(cx, bytes, rtt_us);
-        let ack = Ack { limited: ack.limited || after_timeout, after_timeout, ..ack };
+        let ack = Ack { limited: ack.limited || after_timeout, after_timeout, ..*ack };
         self.congestion.on_ack(cx.config, Some(&mut flight.epoch), self.full(), &ack);
     }
 
@@ -250,6 +256,7 @@ impl Tcb {
     /// Fast recovery begins (RFC 6675, section 5, step 4; RFC 6937, section 3).
     fn begin_recovery(&mut self, cx: &Context<'_>, flight: &mut Flight) {
         // What was sent beyond the window on the first signs of a loss is not counted.
+        self.tell_reduction(Some(flight));
         let out = self.in_flight().min(self.congestion.cwnd);
         self.congestion.on_loss(cx.config, Some(&mut flight.epoch), self.full(), out);
         flight.undo = Undo::begin(false);
@@ -280,6 +287,7 @@ impl Tcb {
     pub(crate) fn after_sent(&mut self, cx: &Context<'_>, flight: &mut Flight, share: &Share) {
         flight.on_sent(share.end(), micros(cx.now));
         flight.prr.on_sent(share.len);
+        self.note_release(cx, flight, share.len);
         if flight.probe_is_due() {
             flight.probe = Probe::sent(self.snd_nxt, false);
             self.arm_resend(cx);
@@ -296,6 +304,7 @@ impl Tcb {
     pub(crate) fn after_resent(&mut self, cx: &Context<'_>, flight: &mut Flight, share: &Share) {
         flight.on_resent(share.seq, share.end(), micros(cx.now));
         flight.prr.on_sent(share.len);
+        self.note_release(cx, flight, share.len);
         if flight.probe_is_due() {
             flight.probe = Probe::sent(self.snd_nxt, true);
             self.arm_resend(cx);

@@ -107,6 +107,7 @@ impl Tcb {
         } else {
             flight.undo.frto = Frto::Off;
         }
+        self.tell_reduction(Some(flight));
         let (mss, out) = (self.full(), self.in_flight().min(self.congestion.cwnd));
         self.congestion.on_timeout(cx.config, Some(&mut flight.epoch), mss, out, is_first);
         let overdue_us = self.srtt_us().saturating_add(self.srtt_us() >> 2);

@@ -7,7 +7,7 @@ use freeway_wire::Ecn;
 use freeway_wire::tcp::{Flags, Options, Repr, SeqNumber, Timestamps};
 
 use crate::congestion::Algorithm;
-use crate::{Arrival, Config, Context, Events, Flight, Held, Outcome, Outgoing, State, Tcb};
+use crate::{Arrival, Config, Context, EcnMode, Events, Flight, Held, Outcome, Outgoing, State, Tcb};
 
 /// Our initial sequence number, and the peer's.
 pub(super) const ISS: SeqNumber = SeqNumber(1_000);
@@ -18,6 +18,7 @@ pub(super) const IRS: SeqNumber = SeqNumber(5_000);
 pub(super) struct Made {
     pub(super) repr: Repr,
     pub(super) len: u32,
+    pub(super) ecn: Ecn,
 }
 
 /// A segment with the given control bits, `seq` and `ack` counted from the initial numbers.
@@ -32,7 +33,7 @@ pub(super) fn made(flags: Flags, seq: u32, ack: u32) -> Made {
         urgent: 0,
         options: Options::default(),
     };
-    Made { repr, len: 0 }
+    Made { repr, len: 0, ecn: Ecn::NotEct }
 }
 
 /// A bare acknowledgment.
@@ -67,7 +68,7 @@ impl Made {
     }
 
     pub(super) fn arrival(&self) -> Arrival<'_> {
-        Arrival { repr: &self.repr, payload_len: self.len, ecn: Ecn::NotEct }
+        Arrival { repr: &self.repr, payload_len: self.len, ecn: self.ecn }
     }
 }
 
@@ -93,6 +94,7 @@ pub(super) fn plain() -> Config {
         quick_acks: 0,
         congestion: Algorithm::NewReno,
         receive_window_max: 0,
+        ecn: EcnMode::Passive,
         ..Config::default()
     }
 }

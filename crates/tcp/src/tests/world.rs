@@ -24,12 +24,20 @@ pub(super) struct Faults {
     pub(super) duplication: u8,
     /// Segments that take up to four times as long.
     pub(super) reordering: u8,
+    /// Congestion marks, of what understands them.
+    pub(super) marking: u8,
     pub(super) delay: Duration,
 }
 
 impl Faults {
-    pub(super) const NONE: Self =
-        Self { loss: 0, loss_permille: 0, duplication: 0, reordering: 0, delay: Duration::from_millis(5) };
+    pub(super) const NONE: Self = Self {
+        loss: 0,
+        loss_permille: 0,
+        duplication: 0,
+        reordering: 0,
+        marking: 0,
+        delay: Duration::from_millis(5),
+    };
 }
 
 /// What the application does at one end.
@@ -68,6 +76,8 @@ pub(super) struct End {
     pub(super) retransmitted: u32,
     /// Recoveries and time-outs, and how many of them were taken back.
     pub(super) recoveries: [u32; 3],
+    /// Reductions of the window because of marks.
+    pub(super) reduced: u32,
     flight: Option<Flight>,
     /// Whether there are flights to be had.
     pub(super) has_flights: bool,
@@ -88,6 +98,7 @@ impl End {
             waiting: Vec::new(),
             retransmitted: 0,
             recoveries: [0; 3],
+            reduced: 0,
             flight: None,
             has_flights: true,
         }
@@ -168,10 +179,10 @@ impl End {
         Vec::new()
     }
 
-    fn on_segment(&mut self, now: Instant, repr: &Repr, payload_len: u32) -> Vec<Outgoing> {
+    fn on_segment(&mut self, now: Instant, repr: &Repr, payload_len: u32, ecn: Ecn) -> Vec<Outgoing> {
         let config = self.config;
         let cx = Context { now, config: &config };
-        let arrival = Arrival { repr, payload_len, ecn: Ecn::NotEct };
+        let arrival = Arrival { repr, payload_len, ecn };
         match &mut self.half {
             Half::Listen if repr.flags.contains(Flags::SYN) && !repr.flags.contains(Flags::ACK) => {
                 let record = SynReceived::from_syn(&cx, &arrival, self.plan.iss, 77);
@@ -219,6 +230,7 @@ impl End {
         if !fresh {
             assert!(tcb.rcv_nxt().is_at_or_after(before) && tcb.rcv_nxt().is_at_or_before(edge));
         }
+        self.reduced += u32::from(outcome.reduced);
         self.queued = self.queued.checked_sub(outcome.acked).expect("acknowledged what was never queued");
         let mut events = outcome.events;
         let mut duplicate = outcome.duplicate;
@@ -237,7 +249,7 @@ impl End {
         if let (Some(block), Half::Open(tcb)) = (duplicate, &mut self.half) {
             replies.push(tcb.report_duplicate(cx, &held, block));
         }
-        if let Reply::Challenge(reply) | Reply::Reset(reply) = outcome.reply {
+        if let Reply::Ack(reply) | Reply::Challenge(reply) | Reply::Reset(reply) = outcome.reply {
             replies.push(reply);
         }
         replies
@@ -349,7 +361,7 @@ impl End {
 pub(super) struct World {
     pub(super) now: Instant,
     pub(super) ends: [End; 2],
-    in_flight: Vec<(Instant, u64, usize, Repr, u32)>,
+    in_flight: Vec<(Instant, u64, usize, Repr, u32, Ecn)>,
     sent: u64,
     faults: Faults,
     rng: Rng,
@@ -409,7 +421,9 @@ impl World {
                 }
                 self.sent += 1;
                 let repr = outgoing.repr(1, 2);
-                self.in_flight.push((self.now + delay, self.sent, 1 - from, repr, outgoing.len));
+                let is_marked = outgoing.ecn != Ecn::NotEct && self.percent(self.faults.marking);
+                let ecn = if is_marked { Ecn::Ce } else { outgoing.ecn };
+                self.in_flight.push((self.now + delay, self.sent, 1 - from, repr, outgoing.len, ecn));
             }
         }
     }
@@ -425,8 +439,8 @@ impl World {
             else {
                 return;
             };
-            let (_, _, to, repr, len) = self.in_flight.swap_remove(index);
-            let replies = self.ends[to].on_segment(self.now, &repr, len);
+            let (_, _, to, repr, len, ecn) = self.in_flight.swap_remove(index);
+            let replies = self.ends[to].on_segment(self.now, &repr, len, ecn);
             self.transmit(to, &replies);
         }
     }
