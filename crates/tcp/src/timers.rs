@@ -32,7 +32,7 @@ impl Tcb {
         }
         if is_due(self, Marks::RESEND_ARMED, self.resend_at) {
             self.marks.remove(Marks::RESEND_ARMED);
-            events |= self.on_resend_timer(cx, flight);
+            events |= self.on_resend_timer(cx, held, flight);
         }
         if is_due(self, Marks::SLOW_ARMED, self.slow_at) {
             self.marks.remove(Marks::SLOW_ARMED);
@@ -54,11 +54,11 @@ impl Tcb {
         self.resend_at = Tick::after(cx.now, wait);
     }
 
-    fn on_resend_timer(&mut self, cx: &Context<'_>, mut flight: Option<&mut Flight>) -> Events {
+    fn on_resend_timer(&mut self, cx: &Context<'_>, held: &Held, mut flight: Option<&mut Flight>) -> Events {
         if let Some(flight) = flight.as_deref_mut()
             && self.state.is_synchronized()
             && self.in_flight() > 0
-            && let Some(events) = self.on_early_timer(cx, flight)
+            && let Some(events) = self.on_early_timer(cx, held, flight)
         {
             return events;
         }

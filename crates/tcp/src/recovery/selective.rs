@@ -82,7 +82,7 @@ impl Tcb {
         }
 
         // What is lost by now, and how much may be sent.
-        let wait_us = self.look_for_losses(cx, flight, &delivery, advanced, &mut outcome.events);
+        let wait_us = self.look_for_losses(cx, held, flight, &delivery, advanced, &mut outcome.events);
         self.after_selective(cx, flight, advanced, wait_us);
     }
 
@@ -212,6 +212,7 @@ impl Tcb {
     pub(crate) fn look_for_losses(
         &mut self,
         cx: &Context<'_>,
+        held: &Held,
         flight: &mut Flight,
         delivery: &Delivery,
         advanced: bool,
@@ -227,7 +228,9 @@ impl Tcb {
         let window = flight.rack.window(proven, flight.min_rtt.min(srtt_us), srtt_us);
         let verdict = flight.rack.detect(&mut flight.board, now_us, window);
         events.set(Events::LOST_AGAIN, verdict.lost_again);
-        if verdict.lost && self.recovery.phase() == Phase::Open {
+        // RFC 4821, section 7.6.1: a path probe's loss says how large segments may be, and nothing of congestion.
+        let is_news = verdict.lost && !self.is_probe_loss(held, flight.board.lost());
+        if is_news && self.recovery.phase() == Phase::Open {
             *events |= Events::FAST_RECOVERY;
             self.begin_recovery(cx, flight);
         }

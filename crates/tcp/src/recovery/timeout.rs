@@ -9,7 +9,7 @@ use super::probe::Probe;
 use super::undo::{Frto, Undo};
 use crate::clock::{Tick, micros};
 use crate::config::Context;
-use crate::outcome::Events;
+use crate::outcome::{Events, Held};
 use crate::tcb::{Marks, Tcb};
 
 impl Tcb {
@@ -68,7 +68,12 @@ impl Tcb {
     }
 
     /// The timer of a flight has expired, and it was not the time-out's: `None` if it was.
-    pub(crate) fn on_early_timer(&mut self, cx: &Context<'_>, flight: &mut Flight) -> Option<Events> {
+    pub(crate) fn on_early_timer(
+        &mut self,
+        cx: &Context<'_>,
+        held: &Held,
+        flight: &mut Flight,
+    ) -> Option<Events> {
         let which = self.marks.intersection(Marks::REORDER_TIMER.union(Marks::PROBE_TIMER));
         self.marks.remove(which);
         if which.contains(Marks::PROBE_TIMER) && self.may_probe(cx, flight) {
@@ -79,7 +84,7 @@ impl Tcb {
         }
         if which.contains(Marks::REORDER_TIMER) {
             let mut events = Events::empty();
-            let wait_us = self.look_for_losses(cx, flight, &Delivery::default(), false, &mut events);
+            let wait_us = self.look_for_losses(cx, held, flight, &Delivery::default(), false, &mut events);
             if wait_us > 0 {
                 self.arm_reordering(cx, wait_us);
             } else {
