@@ -236,10 +236,9 @@ impl Tcb {
         let verdict = flight.rack.detect(&mut flight.board, now_us, window);
         events.set(Events::LOST_AGAIN, verdict.lost_again);
         let is_first = verdict.lost && self.recovery.phase() == Phase::Open;
-        let probe = held.probe;
-        if is_first && probe.covers(self.snd_una) && flight.board.lost() <= u32::from(probe.len()) {
+        if is_first && self.is_probe_loss(held, flight.board.lost()) {
             // RFC 4821, section 7.6.1: it says how large segments may be, and nothing of congestion.
-            self.recovery.begin(Phase::Timeout, probe.end());
+            self.recovery.begin(Phase::Timeout, held.probe.end());
         } else if is_first {
             *events |= Events::FAST_RECOVERY;
             self.begin_recovery(cx, flight);
