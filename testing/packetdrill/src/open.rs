@@ -240,7 +240,14 @@ impl World {
             return fail(libc::ENETUNREACH);
         }
         let (local_addr, port) = (socket.bound_ip(), socket.local.map(|local| local.port()));
-        let config = ConnectConfig { local_addr, local_port: port, remote, service: CLIENT, fast_open: false, tcp: socket.tcp };
+        let config = ConnectConfig {
+            local_addr,
+            local_port: port,
+            remote,
+            service: CLIENT,
+            fast_open: false,
+            tcp: socket.tcp,
+        };
         self.host.ensure_source_for(remote.ip());
         let id = self.host.stack().connect(&config).map_err(|error| {
             Errno(match error {
