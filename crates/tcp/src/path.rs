@@ -210,7 +210,9 @@ impl Tcb {
         let needed = u32::from(len) + FOLLOWERS * self.full();
         let fits = held.queued.saturating_sub(sent) >= needed
             && self.snd_wnd.saturating_sub(sent) >= needed
-            && self.congestion.cwnd.saturating_sub(sent) >= needed;
+            && self.congestion.cwnd >= needed
+            // It goes in the place of an ordinary segment, and the others follow as acknowledgments come.
+            && self.congestion.cwnd.saturating_sub(sent) >= self.full();
         if !fits {
             return None;
         }

@@ -123,6 +123,8 @@ fn probing_from_the_beginning_starts_at_the_base() {
     assert!((1_240..=1_248).contains(&mss), "{mss}");
     let tcp = lab.hosts[CLIENT].stack.counters().tcp;
     assert_eq!((tcp.black_holes, u64::from(refused.get())), (0, tcp.path_probes_lost));
+    // What was lost were probes, and no congestion was blamed.
+    assert!(tcp.path_probes_lost > 0 && tcp.fast_recoveries == 0, "{tcp:?}");
 }
 
 #[test]
