@@ -14,6 +14,8 @@
 //!   deadline ─► on_deadline ─► events
 //!   application: close, abort, on_read
 //!   then: poll_transmit until None, and next_deadline for the timer
+//!
+//!   before poll_transmit: wants_flight ──► Flight::begin;  after a segment or a deadline: needs_flight, else drop it
 //! ```
 //!
 //! # The map
@@ -42,7 +44,9 @@
 //! RFC 9293 (TCP), 7323 (window scale, timestamps, PAWS), 6298 (retransmission timer), 5681 (congestion
 //! control), 9438 (CUBIC), 9406 (HyStart++), 8257 (DCTCP), 3465 (byte counting), 6582 (NewReno), 3042 (limited
 //! transmit), 6928 (initial window of ten), 3168 and 8311 (ECN), 5961 (blind attacks), 6528 (initial sequence
-//! numbers), 1337 and 6191 (TIME-WAIT), 5927 (ICMP), 4821 (path MTU probing), 2018 (SACK-permitted).
+//! numbers), 1337 and 6191 (TIME-WAIT), 5927 (ICMP), 4821 (path MTU probing);
+//! for loss recovery 2018 and 2883 (SACK, D-SACK), 6675 (scoreboard), 8985 (RACK-TLP), 6937 and 9937 (PRR), 5682
+//! (F-RTO), 3522 and 4015 (Eifel), 3708 (D-SACK's meaning).
 //!
 //! # Where it differs from the letter
 //!
@@ -50,6 +54,9 @@
 //! - The retransmission time-out's floor is 200 ms above the smoothed round trip, not 1 s (RFC 6298, 2.4).
 //! - Nagle's algorithm is off by default, and has Minshall's modification: only a small segment in flight holds back
 //!   another one.
+//! - SACK blocks travel on acknowledgments without data, so that they take no room from full segments.
+//! - A time-out keeps what SACK has reported (RFC 6675, 5.1, against RFC 2018, 8), unless the peer shows that it has
+//!   thrown it away or a second time-out follows without an answer.
 //! - `SND.WL2` is not kept: it can never exceed `SND.UNA`, and no older ACK gets as far as the comparison.
 
 #![no_std]
