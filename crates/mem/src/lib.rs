@@ -36,4 +36,4 @@ pub mod ring;
 
 pub use arena::{Arena, ArenaConfig, ArenaError, ArenaLayout, Array, HugePages, PageKind};
 pub use burst::{BURST, RxBurst, TxBurst};
-pub use pool::{Packet, PacketFlags, PacketPool, Parked, PoolConfig, PoolStats, SharedPacket};
+pub use pool::{Packet, PacketFlags, PacketPool, Parked, PoolConfig, PoolStats, SharedBuffers, SharedPacket};

@@ -22,6 +22,9 @@
 //!   └──────────────────────────────┴──────────────────────────────────────────────────┘
 //! ```
 //!
+//! Or, for a device that is another process, the buffers lie in a file of their own ([`PoolConfig::shared`]); free
+//! list and counts stay in the arena, which nobody else sees.
+//!
 //! # Who may touch the bytes
 //!
 //! ```text
@@ -54,6 +57,7 @@ mod shared;
 
 use core::fmt;
 use core::ptr::NonNull;
+use std::os::fd::BorrowedFd;
 
 use freeway_base::counters;
 
@@ -75,11 +79,15 @@ pub struct PoolConfig {
     pub buffer_size: u32,
     /// Where a fresh packet's data begins, in bytes: room for headers to be put before it. Default 128.
     pub headroom: u16,
+    /// Whether the buffers lie in a file of their own that another process may be given
+    /// ([`PacketPool::shared_buffers`]), instead of in the arena, whose file nobody else may see. Default false. It
+    /// costs one file descriptor, and one more mapping rounded up to whole pages.
+    pub shared: bool,
 }
 
 impl Default for PoolConfig {
     fn default() -> Self {
-        Self { buffers: 4_096, buffer_size: 2_048, headroom: 128 }
+        Self { buffers: 4_096, buffer_size: 2_048, headroom: 128, shared: false }
     }
 }
 
@@ -101,12 +109,13 @@ impl PoolConfig {
         Err(ArenaError::BadPool(wrong))
     }
 
-    /// What a pool carves, with the tags: free list, counts, buffers.
+    /// What a pool carves, with the tags: free list, counts, buffers. Shared buffers leave their section empty.
     pub(crate) const fn sections(&self) -> [(&'static str, SectionShape); 3] {
         /// Buffers begin on a small page, for devices that transfer by pages.
         const PAGE: usize = 4096;
         let count = self.buffers as usize;
-        let buffers = SectionShape { element: self.buffer_size as usize, count, align: PAGE };
+        let in_arena = if self.shared { 0 } else { count };
+        let buffers = SectionShape { element: self.buffer_size as usize, count: in_arena, align: PAGE };
         [
             ("packet free list", SectionShape::of::<u32>(count)),
             ("packet holders", SectionShape::of::<inner::Holders>(count)),
@@ -127,6 +136,15 @@ counters! {
         /// Allocations that found no free buffer.
         failures,
     }
+}
+
+/// The memory of a pool's buffers, as another process maps it.
+#[derive(Clone, Copy, Debug)]
+pub struct SharedBuffers<'a> {
+    /// The memory file; the buffers begin at its first byte.
+    pub file: BorrowedFd<'a>,
+    /// Its size in bytes.
+    pub bytes: usize,
 }
 
 /// A handle on a pool of packet buffers. Cloning makes another handle on the same pool.
@@ -216,6 +234,38 @@ impl PacketPool {
             low_water: self.low_water().into(),
             failures: self.inner().failures(),
         }
+    }
+
+    /// Whether `packet` lies in this pool.
+    #[inline(always)]
+    pub fn owns(&self, packet: &SharedPacket) -> bool {
+        packet.is_in(self.inner)
+    }
+
+    /// Whether both are handles on one pool.
+    #[inline(always)]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.inner == other.inner
+    }
+
+    /// Whether the buffers lie in a file of their own ([`PoolConfig::shared`]).
+    pub fn is_shared(&self) -> bool {
+        self.inner().buffer_file().is_some()
+    }
+
+    /// The file with the buffers, to be given to another process. `None` unless [`PoolConfig::shared`].
+    ///
+    /// The file holds nothing but buffers, from its first byte on: buffer `n` begins at `n * buffer_size`, and a
+    /// packet's data at [`Packet::region_offset`]. Its size is sealed.
+    ///
+    /// # Safety
+    ///
+    /// Whoever maps the file can read and write every packet at any time, also while this process looks at it. Only
+    /// a process that is trusted like a card with access to memory may have it: one that writes to no buffer but
+    /// those it was given, and to those only until it gives them back.
+    pub unsafe fn shared_buffers(&self) -> Option<SharedBuffers<'_>> {
+        let (file, bytes) = self.inner().buffer_file()?;
+        Some(SharedBuffers { file, bytes })
     }
 
     /// The size of a buffer in bytes.

@@ -37,6 +37,11 @@ impl SharedPacket {
         unsafe { self.pool.as_ref() }
     }
 
+    #[inline(always)]
+    pub(super) fn is_in(&self, pool: NonNull<Inner>) -> bool {
+        self.pool == pool
+    }
+
     /// The bytes.
     #[inline(always)]
     pub fn data(&self) -> &[u8] {
@@ -73,6 +78,13 @@ impl SharedPacket {
     #[inline(always)]
     pub const fn buffer(&self) -> u32 {
         self.place.index()
+    }
+
+    /// Where its data begins, in bytes behind the pool's first buffer: what a process that shares the pool's buffers
+    /// calls it by.
+    #[inline(always)]
+    pub fn region_offset(&self) -> usize {
+        self.pool().region_offset(self.place)
     }
 
     /// What is known of the packet.

@@ -145,7 +145,7 @@ fn dry_pool_without_room<P: Port, Q: Peer>(mut bench: Bench<P, Q>) {
 }
 
 fn short_buffers<P: Port, Q: Peer>(mut bench: Bench<P, Q>) {
-    let short = pool(&PoolConfig { buffers: 8, buffer_size: 256, headroom: 128 });
+    let short = pool(&PoolConfig { buffers: 8, buffer_size: 256, headroom: 128, ..PoolConfig::default() });
     bench.peer_sends([0], 128);
     bench.peer_sends([1], 129);
     bench.peer_sends([2], bench.longest());
