@@ -369,11 +369,6 @@ impl Control {
     /// Ends a connection: says why, counts it, and takes it from the ports.
     fn end(&mut self, key: u64, reason: Reason) {
         let Some(connection) = self.connections.remove(&key) else { return };
-        if !matches!(reason, Reason::PeerGone | Reason::PeerDisconnected) {
-            let goodbye = Message::Disconnect { code: reason as u32, reason: Text::new(reason.text()) };
-            // It is a courtesy: a peer that cannot be told will notice.
-            let _ = socket::send(&connection.socket, &goodbye, None);
-        }
         let stranger = || match &connection.stage {
             Stage::Server { port, .. } => {
                 self.ports.get(*port).and_then(|port| port.interfaces.first()).copied()
@@ -383,6 +378,11 @@ impl Control {
         let index = connection.interface.or_else(stranger);
         let Some(interface) = index.and_then(|index| self.interfaces.get_mut(index)) else { return };
         interface.status.note_end(reason);
+        if !matches!(reason, Reason::PeerGone | Reason::PeerDisconnected) {
+            let goodbye = Message::Disconnect { code: reason as u32, reason: Text::new(reason.text()) };
+            // It is a courtesy: a peer that cannot be told will notice.
+            let _ = socket::send(&connection.socket, &goodbye, None);
+        }
         if interface.connection != Some(key) {
             return;
         }

@@ -72,7 +72,12 @@ impl<const N: usize> Default for Text<N> {
 /// What is not printable is shown escaped: the peer may have written anything.
 impl<const N: usize> fmt::Display for Text<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.as_bytes().escape_ascii())
+        use fmt::Write;
+        self.as_bytes().iter().try_for_each(|&byte| match byte {
+            b'\\' => f.write_str("\\\\"),
+            b' '..=b'~' => f.write_char(char::from(byte)),
+            _ => write!(f, "\\x{byte:02x}"),
+        })
     }
 }
 
@@ -428,7 +433,7 @@ mod tests {
     #[test]
     fn texts_end_in_a_zero_and_are_shown_escaped() {
         assert_eq!(Text::<4>::new("abcdef").as_bytes(), b"abc");
-        assert_eq!(Text::<8>(*b"a\n\xff\0zzzz").to_string(), "a\\n\\xff");
+        assert_eq!(Text::<8>(*b"a\n'\\\xff\0zz").to_string(), "a\\x0a'\\\\\\xff");
         assert_eq!(Text::<2>(*b"ab").as_bytes(), b"ab");
         assert!(Text::<4>::new("abc").is_same_secret(&Text::new("abc")));
         assert!(!Text::<4>::new("abc").is_same_secret(&Text::new("abd")));

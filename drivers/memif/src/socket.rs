@@ -120,7 +120,12 @@ pub(crate) fn receive(socket: &OwnedFd) -> Result<Option<(Message, Option<OwnedF
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(FILES_MAX), ScmCredentials(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    let len = match recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags) {
+    let mut received = recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags);
+    if received.as_ref().is_err_and(|&errno| errno == Errno::CONNRESET) {
+        // The peer has closed without hearing us out. What it said before, such as why, is still there.
+        received = recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags);
+    }
+    let len = match received {
         Ok(received) => received.bytes,
         Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
         Err(_) => return Err(Reason::PeerGone),
