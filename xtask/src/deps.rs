@@ -1,11 +1,12 @@
 //! `cargo xtask deps`: what the privileged tests call, by the Debian package that holds it.
 
 /// Packages, each with what it is for.
-const PACKAGES: [(&str, &str); 4] = [
+const PACKAGES: [(&str, &str); 5] = [
     ("iproute2", "network namespaces, veth pairs, addresses"),
     ("iputils-ping", "echo requests"),
     ("ethtool", "switching offloads off"),
     ("curl", "an HTTP client that is not ours"),
+    ("dpdk-dev", "testpmd, a memif peer that is not ours"),
 ];
 
 /// Prints the packages' names, one a line, for `apt-get install $(cargo xtask deps)`.
