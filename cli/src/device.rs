@@ -6,8 +6,10 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::memif::MemifSpec;
+
 /// The TAP device that `--dev auto` makes.
-const AUTO_NAME: &str = "freeway0";
+pub(crate) const AUTO_NAME: &str = "freeway0";
 
 /// A device as `--dev` names it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,16 +18,8 @@ pub(crate) enum Device {
     Auto,
     /// A TAP device of that name, created or opened.
     Tap(String),
-}
-
-impl Device {
-    /// The name of the Linux end.
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Auto => AUTO_NAME,
-            Self::Tap(name) => name,
-        }
-    }
+    /// Shared memory with another process.
+    Memif(Box<MemifSpec>),
 }
 
 impl FromStr for Device {
@@ -40,14 +34,19 @@ impl FromStr for Device {
             Some(("tap", name)) => Err(format!(
                 "'{name}' cannot name an interface: 1 to 15 characters, no slash, space or comma"
             )),
-            _ => Err(format!("unknown device '{text}': this version knows auto and tap:NAME")),
+            Some(("memif", spec)) => MemifSpec::parse(spec).map(|spec| Self::Memif(Box::new(spec))),
+            _ => Err(format!("unknown device '{text}': this version knows auto, tap:NAME and memif:SOCKET")),
         }
     }
 }
 
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tap:{}", self.name())
+        match self {
+            Self::Auto => write!(f, "tap:{AUTO_NAME}"),
+            Self::Tap(name) => write!(f, "tap:{name}"),
+            Self::Memif(spec) => write!(f, "memif:{}", spec.socket),
+        }
     }
 }
 

@@ -8,16 +8,18 @@ use std::path::PathBuf;
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use freeway::port::Port;
 use freeway::{
     BuildError, CorePanic, HostConfig, Idle, Interface, Running, Runtime, RuntimeConfig, Seat, Secrets,
     TcpConfig, allowed_cpus,
 };
 use freeway_httpd::{Documents, LoadLimits};
+use freeway_memif::MemifQueue;
 use freeway_tap::{LinuxEnd, Tap, configure};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::device::{Addresses, Cidr, Device, check_gateway};
+use crate::device::{AUTO_NAME, Addresses, Cidr, Device, check_gateway};
 use crate::services::{Service, Services, State};
 
 /// Serves echo, discard, chargen and HTTP on a device, with a TCP/IP stack of its own.
@@ -25,7 +27,8 @@ use crate::services::{Service, Services, State};
 /// Example: freeway serve --dev tap:fw0 --addr 198.18.0.2/24 --http 80 --root /srv/www
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The device: auto (a TAP device freeway0), or tap:NAME, created or opened.
+    /// The device: auto (a TAP device freeway0), tap:NAME, created or opened, or
+    /// memif:SOCKET[,role=server|client][,id=N][,queues=N][,secret=TEXT][,peer=untrusted|trusted][,slots=N].
     #[arg(long, default_value = "auto")]
     dev: Device,
     /// An address of this host with its subnet's prefix, IPv4 or IPv6; repeatable [default: 198.18.0.2/24, fdc1::2/64]
@@ -82,7 +85,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let plan = plan(args)?;
     // Signals are caught before anything is made, so that nothing made is left behind.
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("signals cannot be caught")?;
-    let taps = open(args, &plan)?;
+    let ports = open(args, &plan)?;
     let ready = format!(
         "ready dev={} addr={} cores={} services={}",
         args.dev,
@@ -90,7 +93,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         list(plan.cpus.iter()),
         list(plan.ports.iter().map(|(service, port)| format!("{}:{port}", service.name()))),
     );
-    let running = start(args, plan, taps)?;
+    let running = start(args, plan, ports)?;
     let stop = running.stop_handle();
     let handle = signals.handle();
     let waiter = thread::spawn(move || {
@@ -189,6 +192,7 @@ fn host(args: &Args, cores: usize) -> Result<HostConfig> {
         HostConfig::new(secrets).max_connections(args.max_connections.div_ceil(cores)).buffers(args.buffers);
     let frame = u32::from(args.mtu) + u32::from(config.stack.pool.headroom) + 64;
     config.stack.pool.buffer_size = config.stack.pool.buffer_size.max(frame.next_power_of_two());
+    config.stack.pool.shared = matches!(&args.dev, Device::Memif(spec) if spec.lends());
     let wanted = config.arena_bytes::<State>() as u64 * u64::from(cores);
     if let Some(available) = available_memory()
         && wanted > available
@@ -212,27 +216,45 @@ fn available_memory() -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
-/// The device, with a queue for each core, and its Linux end.
-fn open(args: &Args, plan: &Plan) -> Result<Vec<Tap>> {
-    let advice = || match args.dev {
-        Device::Auto => "without the rights for a TAP device: `freeway demo` needs none".to_owned(),
-        Device::Tap(_) => format!("device {}", args.dev),
+/// Makes a port on the thread of its core.
+type MakePort = Box<dyn FnOnce() -> Box<dyn Port> + Send>;
+
+/// The device, with a queue for each core, and its Linux end if it has one.
+fn open(args: &Args, plan: &Plan) -> Result<Vec<MakePort>> {
+    let (name, advice) = match &args.dev {
+        Device::Auto => {
+            (AUTO_NAME, "without the rights for a TAP device: `freeway demo` needs none".to_owned())
+        }
+        Device::Tap(name) => (name.as_str(), format!("device {}", args.dev)),
+        Device::Memif(spec) => {
+            let queues =
+                spec.open(plan.cpus.len(), args.mtu).with_context(|| format!("device {}", args.dev))?;
+            return Ok(queues.into_iter().map(make_memif).collect());
+        }
     };
-    let mut taps = Tap::open(args.dev.name(), plan.cpus.len()).with_context(advice)?;
+    let mut taps = Tap::open(name, plan.cpus.len()).context(advice.clone())?;
     let addresses = plan.addresses.host.iter().map(|cidr| (cidr.addr, cidr.prefix_len)).collect();
-    configure(&mut taps, &LinuxEnd { addresses, mtu: args.mtu }).with_context(advice)?;
-    Ok(taps)
+    configure(&mut taps, &LinuxEnd { addresses, mtu: args.mtu }).context(advice)?;
+    Ok(taps.into_iter().map(make_tap).collect())
 }
 
-fn start(args: &Args, plan: Plan, taps: Vec<Tap>) -> Result<Running> {
+fn make_tap(tap: Tap) -> MakePort {
+    Box::new(|| Box::new(tap))
+}
+
+fn make_memif(queue: MemifQueue) -> MakePort {
+    Box::new(|| Box::new(queue.into_port()))
+}
+
+fn start(args: &Args, plan: Plan, makers: Vec<MakePort>) -> Result<Running> {
     let Plan { addresses, ports, cpus, host, documents } = plan;
     let runtime = RuntimeConfig { idle: args.idle, ..RuntimeConfig::pinned(cpus) };
     let runtime = Runtime::new(runtime)?;
-    let builders = taps.into_iter().map(|tap| {
+    let builders = makers.into_iter().map(|make| {
         let (host, ports, documents) = (host.clone(), ports.clone(), documents.clone());
         let (own, gateways) = (addresses.own.clone(), args.gateway.clone());
         move |seat: Seat| -> Result<_, BuildError> {
-            let mut interface = Interface::new(tap);
+            let mut interface = Interface::boxed(make());
             for cidr in own {
                 interface = interface.address(freeway::Cidr::new(cidr.addr, cidr.prefix_len));
             }
