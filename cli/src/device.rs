@@ -5,10 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use anyhow::{Context as _, Result, bail};
+use freeway_afxdp::AfxdpConfig;
 
 use crate::memif::MemifSpec;
 
-/// The TAP device that `--dev auto` makes.
+/// The interface that `--dev auto` makes.
 pub(crate) const AUTO_NAME: &str = "freeway0";
 
 /// A device as `--dev` names it.
@@ -18,6 +19,8 @@ pub(crate) enum Device {
     Auto,
     /// A TAP device of that name, created or opened.
     Tap(String),
+    /// AF_XDP sockets of an interface that exists.
+    Afxdp(Box<AfxdpConfig>),
     /// Shared memory with another process.
     Memif(Box<MemifSpec>),
 }
@@ -34,8 +37,11 @@ impl FromStr for Device {
             Some(("tap", name)) => Err(format!(
                 "'{name}' cannot name an interface: 1 to 15 characters, no slash, space or comma"
             )),
+            Some(("afxdp", spec)) => spec.parse().map(|config| Self::Afxdp(Box::new(config))),
             Some(("memif", spec)) => MemifSpec::parse(spec).map(|spec| Self::Memif(Box::new(spec))),
-            _ => Err(format!("unknown device '{text}': this version knows auto, tap:NAME and memif:SOCKET")),
+            _ => Err(format!(
+                "unknown device '{text}': this version knows auto, tap:NAME, afxdp:IFACE and memif:SOCKET"
+            )),
         }
     }
 }
@@ -43,8 +49,9 @@ impl FromStr for Device {
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Auto => write!(f, "tap:{AUTO_NAME}"),
+            Self::Auto => f.write_str("auto"),
             Self::Tap(name) => write!(f, "tap:{name}"),
+            Self::Afxdp(config) => write!(f, "afxdp:{}", config.interface),
             Self::Memif(spec) => write!(f, "memif:{}", spec.socket),
         }
     }
@@ -172,7 +179,21 @@ mod tests {
     fn devices_are_named_or_refused() {
         assert_eq!("auto".parse(), Ok(Device::Auto));
         assert_eq!("tap:fw0".parse(), Ok(Device::Tap("fw0".into())));
-        for bad in ["tap", "tap:", "tap:a/b", "tap:0123456789abcdef", "eth0", ""] {
+        assert!(matches!("memif:@fw,role=client".parse(), Ok(Device::Memif(_))));
+        assert_eq!("afxdp:eth0".parse(), Ok(Device::Afxdp(Box::new(AfxdpConfig::new("eth0")))));
+        for bad in [
+            "afxdp",
+            "afxdp:",
+            "afxdp:eth0,queues=x",
+            "memif",
+            "memif:",
+            "tap",
+            "tap:",
+            "tap:a/b",
+            "tap:0123456789abcdef",
+            "eth0",
+            "",
+        ] {
             assert!(bad.parse::<Device>().is_err(), "{bad}");
         }
     }

@@ -8,6 +8,7 @@
 mod demo;
 mod device;
 mod memif;
+mod open;
 mod serve;
 mod services;
 

@@ -13,8 +13,8 @@ pub(crate) struct MemifSpec {
     pub(crate) socket: SocketName,
     pub(crate) role: Role,
     id: u32,
-    /// One for each core, if it is not said.
-    queues: Option<usize>,
+    /// As many as a peer surely has, if it is not said: a core whose queue has no peer reaches nobody.
+    queues: usize,
     secret: String,
     pub(crate) trust: Trust,
     ring_log2: u8,
@@ -25,8 +25,8 @@ impl MemifSpec {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut parts = text.split(',');
         let socket = parts.next().unwrap_or_default().parse().map_err(|error| format!("{error}; {SHAPE}"))?;
-        let Config { role, id, trust, ring_log2, .. } = Config::default();
-        let mut spec = Self { socket, role, id, queues: None, secret: String::new(), trust, ring_log2 };
+        let Config { role, id, trust, ring_log2, queues, .. } = Config::default();
+        let mut spec = Self { socket, role, id, queues, secret: String::new(), trust, ring_log2 };
         for part in parts {
             let wrong = || format!("'{part}' is no setting of a memif: {SHAPE}");
             let (key, value) = part.split_once('=').ok_or_else(wrong)?;
@@ -36,7 +36,7 @@ impl MemifSpec {
                 ("peer", "untrusted") => spec.trust = Trust::None,
                 ("peer", "trusted") => spec.trust = Trust::Full,
                 ("id", number) => spec.id = number.parse().map_err(|_| wrong())?,
-                ("queues", number) => spec.queues = Some(number.parse().map_err(|_| wrong())?),
+                ("queues", number) => spec.queues = number.parse().map_err(|_| wrong())?,
                 ("secret", secret) => secret.clone_into(&mut spec.secret),
                 ("slots", number) => {
                     let slots: u32 = number.parse().map_err(|_| wrong())?;
@@ -48,12 +48,12 @@ impl MemifSpec {
                 _ => return Err(wrong()),
             }
         }
-        spec.config(1, 1_500).check().map_err(|error| error.to_string())?;
+        spec.config(1_500).check().map_err(|error| error.to_string())?;
         Ok(spec)
     }
 
-    fn config(&self, queues: usize, mtu: u16) -> Config {
-        let Self { socket, role, id, queues: _, secret, trust, ring_log2 } = self.clone();
+    fn config(&self, mtu: u16) -> Config {
+        let Self { socket, role, id, queues, secret, trust, ring_log2 } = self.clone();
         let name = format!("memif{id}");
         Config { name, socket, role, id, secret, trust, queues, ring_log2, mtu, ..Config::default() }
     }
@@ -63,13 +63,15 @@ impl MemifSpec {
         self.role == Role::Client && self.trust == Trust::Full
     }
 
-    /// Opens the interface, with a queue for each core.
+    /// Opens the interface; each of its queues goes to a core.
     pub(crate) fn open(&self, cores: usize, mtu: u16) -> Result<Vec<MemifQueue>> {
-        let queues = self.queues.unwrap_or(cores);
-        if queues != cores {
-            bail!("a memif needs a queue for each of the {cores} cores, not {queues}: leave queues= out");
+        if self.queues > cores {
+            bail!(
+                "{} queues need as many cores, not {cores}: give --cores more, or queues= less",
+                self.queues
+            );
         }
-        Ok(open(&[self.config(queues, mtu)])?.pop().unwrap_or_default())
+        Ok(open(&[self.config(mtu)])?.pop().unwrap_or_default())
     }
 }
 
@@ -82,14 +84,16 @@ mod tests {
     fn settings_are_read_or_refused() {
         let plain = MemifSpec::parse("/run/a.sock").unwrap();
         assert_eq!((plain.role, plain.id, plain.trust, plain.lends()), (Role::Server, 0, Trust::None, false));
+        assert_eq!(plain.queues, 1);
         let all = MemifSpec::parse("@fw,role=client,id=7,queues=2,secret=s,peer=trusted,slots=256").unwrap();
-        assert_eq!((all.role, all.id, all.queues, all.ring_log2), (Role::Client, 7, Some(2), 8));
+        assert_eq!((all.role, all.id, all.queues, all.ring_log2), (Role::Client, 7, 2, 8));
         assert!(all.lends() && all.socket == SocketName::Abstract("fw".into()));
         for bad in [
             "",
             "@",
             "a,role=master",
             "a,id=x",
+            "a,queues=0",
             "a,slots=100",
             "a,slots=4",
             "a,queues",

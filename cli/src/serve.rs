@@ -8,18 +8,17 @@ use std::path::PathBuf;
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use freeway::port::Port;
 use freeway::{
-    BuildError, CorePanic, HostConfig, Idle, Interface, Running, Runtime, RuntimeConfig, Seat, Secrets,
-    TcpConfig, allowed_cpus,
+    BuildError, CorePanic, HostConfig, Idle, Interface, MailConfig, Running, Runtime, RuntimeConfig, Seat,
+    Secrets, TcpConfig, allowed_cpus,
 };
+use freeway_afxdp::Transport;
 use freeway_httpd::{Documents, LoadLimits};
-use freeway_memif::MemifQueue;
-use freeway_tap::{LinuxEnd, Tap, configure};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::device::{AUTO_NAME, Addresses, Cidr, Device, check_gateway};
+use crate::device::{Addresses, Cidr, Device, check_gateway};
+use crate::open::{MakePort, Opened, SHARED_PORTS, Wish, open};
 use crate::services::{Service, Services, State};
 
 /// Serves echo, discard, chargen and HTTP on a device, with a TCP/IP stack of its own.
@@ -27,7 +26,8 @@ use crate::services::{Service, Services, State};
 /// Example: freeway serve --dev tap:fw0 --addr 198.18.0.2/24 --http 80 --root /srv/www
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The device: auto (a TAP device freeway0), tap:NAME, created or opened, or
+    /// The device: auto (a veth pair freeway0 with AF_XDP, else a TAP device), tap:NAME, created or opened,
+    /// afxdp:IFACE[,queues=N][,mode=native|generic|auto][,copy=auto|copy|zero], or
     /// memif:SOCKET[,role=server|client][,id=N][,queues=N][,secret=TEXT][,peer=untrusted|trusted][,slots=N].
     #[arg(long, default_value = "auto")]
     dev: Device,
@@ -37,6 +37,10 @@ pub(crate) struct Args {
     /// An address of the Linux end; repeatable [default: the first of each subnet]
     #[arg(long, value_name = "CIDR")]
     host_addr: Vec<Cidr>,
+    /// Serve on the addresses that Linux has on the interface of --dev afxdp, and leave it everything else; --addr
+    /// adds addresses of Freeway's own.
+    #[arg(long)]
+    shared_address: bool,
     /// A router for all other networks, one of each IP version; repeatable
     #[arg(long, value_name = "ADDR")]
     gateway: Vec<IpAddr>,
@@ -85,15 +89,22 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let plan = plan(args)?;
     // Signals are caught before anything is made, so that nothing made is left behind.
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("signals cannot be caught")?;
-    let ports = open(args, &plan)?;
+    let opened = open(&Wish {
+        device: &args.dev,
+        addresses: &plan.addresses,
+        shared: args.shared_address,
+        services: plan.ports.iter().flat_map(|&(service, port)| transports(service, port)).collect(),
+        mtu: args.mtu,
+        cores: plan.cpus.len(),
+    })?;
     let ready = format!(
         "ready dev={} addr={} cores={} services={}",
-        args.dev,
-        list(plan.addresses.own.iter()),
+        opened.label,
+        list(opened.addresses.iter()),
         list(plan.cpus.iter()),
         list(plan.ports.iter().map(|(service, port)| format!("{}:{port}", service.name()))),
     );
-    let running = start(args, plan, ports)?;
+    let running = start(args, plan, opened)?;
     let stop = running.stop_handle();
     let handle = signals.handle();
     let waiter = thread::spawn(move || {
@@ -114,9 +125,11 @@ fn plan(args: &Args) -> Result<Plan> {
     let mut wrong = Vec::new();
     let mut note = |error: anyhow::Error| wrong.push(format!("{error:#}"));
 
-    let addresses = Addresses::complete(&args.addr, &args.host_addr).map_err(&mut note).ok();
+    let addresses = addresses(args).map_err(&mut note).ok();
     for &gateway in &args.gateway {
-        if let Some(Err(error)) = addresses.as_ref().map(|addresses| check_gateway(gateway, &addresses.own)) {
+        // With a shared address the subnets are Linux's, and known later.
+        let own = addresses.as_ref().filter(|_| !args.shared_address);
+        if let Some(Err(error)) = own.map(|addresses| check_gateway(gateway, &addresses.own)) {
             note(error);
         }
     }
@@ -130,6 +143,42 @@ fn plan(args: &Args) -> Result<Plan> {
         }
         _ => bail!("{}", wrong.join("\nfreeway: ")),
     }
+}
+
+/// Both ends' addresses. Defaults are for devices that Freeway makes, and for its end of a memif.
+fn addresses(args: &Args) -> Result<Addresses> {
+    if args.shared_address && !matches!(args.dev, Device::Afxdp(_)) {
+        bail!("--shared-address needs an interface that Linux has: --dev afxdp:IFACE");
+    }
+    let config = match &args.dev {
+        Device::Auto | Device::Tap(_) => return Addresses::complete(&args.addr, &args.host_addr),
+        Device::Memif(_) if args.host_addr.is_empty() => {
+            let Addresses { own, host: _ } = Addresses::complete(&args.addr, &[])?;
+            return Ok(Addresses { own, host: Vec::new() });
+        }
+        Device::Memif(_) => {
+            bail!(
+                "--host-addr is for devices that Freeway makes: the process at the other end of a memif has its own"
+            );
+        }
+        Device::Afxdp(config) => config,
+    };
+    if !args.host_addr.is_empty() {
+        bail!(
+            "--host-addr is for devices that Freeway makes: set up {} with `ip address add`",
+            config.interface
+        );
+    }
+    if args.addr.is_empty() && !args.shared_address {
+        bail!("--dev {} needs --addr for an address of its own, or --shared-address", args.dev);
+    }
+    Ok(Addresses { own: args.addr.clone(), host: Vec::new() })
+}
+
+/// By which protocols a service is reached.
+fn transports(service: Service, port: u16) -> impl Iterator<Item = (Transport, u16)> {
+    let udp = service.has_udp().then_some((Transport::Udp, port));
+    std::iter::once((Transport::Tcp, port)).chain(udp)
 }
 
 fn ports(args: &Args) -> Result<Vec<(Service, u16)>> {
@@ -216,45 +265,43 @@ fn available_memory() -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
-/// Makes a port on the thread of its core.
-type MakePort = Box<dyn FnOnce() -> Box<dyn Port> + Send>;
+/// Linux's half of a frame's buffer on AF_XDP, in bytes: what the kernel keeps before a received frame.
+const RX_HEADROOM: usize = 256;
 
-/// The device, with a queue for each core, and its Linux end if it has one.
-fn open(args: &Args, plan: &Plan) -> Result<Vec<MakePort>> {
-    let (name, advice) = match &args.dev {
-        Device::Auto => {
-            (AUTO_NAME, "without the rights for a TAP device: `freeway demo` needs none".to_owned())
-        }
-        Device::Tap(name) => (name.as_str(), format!("device {}", args.dev)),
-        Device::Memif(spec) => {
-            let queues =
-                spec.open(plan.cpus.len(), args.mtu).with_context(|| format!("device {}", args.dev))?;
-            return Ok(queues.into_iter().map(make_memif).collect());
-        }
-    };
-    let mut taps = Tap::open(name, plan.cpus.len()).context(advice.clone())?;
-    let addresses = plan.addresses.host.iter().map(|cidr| (cidr.addr, cidr.prefix_len)).collect();
-    configure(&mut taps, &LinuxEnd { addresses, mtu: args.mtu }).context(advice)?;
-    Ok(taps.into_iter().map(make_tap).collect())
-}
+fn start(args: &Args, plan: Plan, opened: Opened) -> Result<Running> {
+    let Plan { addresses: _, ports, cpus, mut host, documents } = plan;
+    let Opened { label: _, ports: makers, info, addresses, gateways: routers, vlan } = opened;
+    // The device may have another MTU than was asked for.
+    let room = (info.frame_max() + RX_HEADROOM).next_power_of_two() as u32;
+    host.stack.pool.buffer_size = host.stack.pool.buffer_size.max(room);
+    if args.shared_address {
+        host.stack.ephemeral_ports = SHARED_PORTS;
+    }
+    let mail = MailConfig::default();
+    let mail = MailConfig { slot_size: mail.slot_size.max(info.frame_max().next_multiple_of(64)), ..mail };
+    let cores = cpus.len();
+    let runtime = Runtime::new(RuntimeConfig { idle: args.idle, mail, ..RuntimeConfig::pinned(cpus) })?;
 
-fn make_tap(tap: Tap) -> MakePort {
-    Box::new(|| Box::new(tap))
-}
-
-fn make_memif(queue: MemifQueue) -> MakePort {
-    Box::new(|| Box::new(queue.into_port()))
-}
-
-fn start(args: &Args, plan: Plan, makers: Vec<MakePort>) -> Result<Running> {
-    let Plan { addresses, ports, cpus, host, documents } = plan;
-    let runtime = RuntimeConfig { idle: args.idle, ..RuntimeConfig::pinned(cpus) };
-    let runtime = Runtime::new(runtime)?;
-    let builders = makers.into_iter().map(|make| {
+    // Cores without a queue send by those that have one.
+    let queues = makers.len();
+    let mut relays: Vec<Vec<_>> = (0..cores).map(|_| Vec::new()).collect();
+    let mut makers: Vec<MakePort> = makers;
+    for core in queues..cores {
+        let owner = core % queues.max(1);
+        let (remote, relay) =
+            runtime.remote_port(owner as u32, info.clone()).context("a device without a queue")?;
+        makers.push(Box::new(|| Box::new(remote)));
+        relays[owner].push(relay);
+    }
+    let gateways = if args.gateway.is_empty() { routers } else { args.gateway.clone() };
+    let builders = makers.into_iter().zip(relays).map(|(make, relays)| {
         let (host, ports, documents) = (host.clone(), ports.clone(), documents.clone());
-        let (own, gateways) = (addresses.own.clone(), args.gateway.clone());
+        let (own, gateways) = (addresses.clone(), gateways.clone());
         move |seat: Seat| -> Result<_, BuildError> {
-            let mut interface = Interface::boxed(make());
+            let mut interface = relays.into_iter().fold(Interface::boxed(make()), Interface::relay);
+            if let Some(vlan) = vlan {
+                interface = interface.vlan(vlan);
+            }
             for cidr in own {
                 interface = interface.address(freeway::Cidr::new(cidr.addr, cidr.prefix_len));
             }

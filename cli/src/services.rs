@@ -32,7 +32,7 @@ impl Service {
     }
 
     /// Whether it answers datagrams too.
-    const fn has_udp(self) -> bool {
+    pub(crate) const fn has_udp(self) -> bool {
         !matches!(self, Self::Http)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::shell::{cargo, run as run_command};
-use crate::{interop, loom, memory, tidy};
+use crate::{interop, loom, memory, tidy, xdp};
 
 struct Step {
     name: &'static str,
@@ -14,10 +14,11 @@ struct Step {
     run: fn(&Path) -> Result<()>,
 }
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step { name: "fmt", what: "the code is formatted", run: fmt },
     Step { name: "clippy", what: "no warning in any target", run: clippy },
     Step { name: "tidy", what: "edges, unsafe islands, headers, links", run: tidy::run },
+    Step { name: "xdp", what: "the compiled XDP program is what its source says", run: compare_xdp },
     Step { name: "test", what: "every test that needs no privilege", run: test },
     Step { name: "loom", what: "the rings, in every interleaving", run: loom::run },
     Step { name: "miri", what: "the unsafe islands under Miri or AddressSanitizer", run: memory::run },
@@ -63,6 +64,10 @@ fn clippy(root: &Path) -> Result<()> {
 
 fn test(root: &Path) -> Result<()> {
     run_command(cargo(root).args(["test", "--workspace", "--locked"]))
+}
+
+fn compare_xdp(root: &Path) -> Result<()> {
+    xdp::run(root, false)
 }
 
 fn docs(root: &Path) -> Result<()> {

@@ -30,6 +30,8 @@ pub const EDGES: &[Row] = &[
     row("crates/stack",       &["crates/wire", "crates/tcp", "crates/mem", "crates/collections"]),
     row("crates/runtime",     &["crates/wire", "crates/mem", "crates/port", "crates/stack"]),
     row("crates/freeway",     &["crates/wire", "crates/tcp", "crates/mem", "crates/port", "crates/stack", "crates/runtime"]),
+    // It looks into frames: sums that Linux left unfilled, and neighbours that Linux knows on a shared address.
+    row("drivers/afxdp",      &["crates/wire", "crates/mem", "crates/port"]),
     row("drivers/*",          &["crates/mem", "crates/port"]),
     row("apps/*",             &["crates/freeway", "apps/*"]),
     row("cli",                &["crates/freeway", "crates/runtime", "drivers/*", "apps/*"]),

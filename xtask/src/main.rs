@@ -11,6 +11,7 @@ mod loom;
 mod memory;
 mod shell;
 mod tidy;
+mod xdp;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -48,6 +49,12 @@ enum Chore {
     },
     /// Run the tests against Linux in network namespaces (needs root)
     Interop,
+    /// Compile the XDP program once more and compare it with the object that is kept (needs clang 14)
+    Xdp {
+        /// Replace the object instead
+        #[arg(long)]
+        write: bool,
+    },
     /// Print the Debian packages that the privileged tests need
     Deps,
 }
@@ -75,6 +82,7 @@ fn run(root: &Path, chore: Chore) -> Result<()> {
         Chore::Loom => loom::run(root),
         Chore::Fuzz { seconds } => fuzz::run(root, seconds),
         Chore::Interop => interop::run(root),
+        Chore::Xdp { write } => xdp::run(root, write),
         Chore::Deps => {
             deps::list();
             Ok(())

@@ -80,6 +80,7 @@ pub struct Interface {
     addresses: Vec<Cidr>,
     gateway_v4: Option<Ipv4Addr>,
     gateway_v6: Option<Ipv6Addr>,
+    vlan: Option<u16>,
 }
 
 impl Interface {
@@ -90,7 +91,14 @@ impl Interface {
 
     /// The same for a port whose kind is not known.
     pub fn boxed(port: Box<dyn Port>) -> Self {
-        Self { port, relays: Vec::new(), addresses: Vec::new(), gateway_v4: None, gateway_v6: None }
+        Self {
+            port,
+            relays: Vec::new(),
+            addresses: Vec::new(),
+            gateway_v4: None,
+            gateway_v6: None,
+            vlan: None,
+        }
     }
 
     /// Adds an address and its subnet.
@@ -111,6 +119,13 @@ impl Interface {
     #[must_use]
     pub const fn gateway_v6(mut self, router: Ipv6Addr) -> Self {
         self.gateway_v6 = Some(router);
+        self
+    }
+
+    /// Puts it into a VLAN, 1 to 4094: frames go out tagged, and only frames with this tag come in.
+    #[must_use]
+    pub const fn vlan(mut self, vlan: u16) -> Self {
+        self.vlan = Some(vlan);
         self
     }
 
@@ -135,6 +150,14 @@ pub enum HostError {
         bytes: usize,
         /// What was wrong.
         source: ArenaError,
+    },
+    /// A device that cannot work with the core's packets.
+    #[error("device {name}: {source}")]
+    Port {
+        /// The port's name.
+        name: String,
+        /// What was wrong.
+        source: io::Error,
     },
     /// An interface that the stack does not take.
     #[error("interface {name}: {source}")]
@@ -237,8 +260,9 @@ fn attach<S: Copy + Default + 'static>(
     stack: &mut Stack<S>,
     interface: Interface,
 ) -> Result<Attachment, HostError> {
-    let Interface { port, relays, addresses, gateway_v4, gateway_v6 } = interface;
-    let config = InterfaceConfig { addresses, gateway_v4, gateway_v6, ..described(port.info()) };
+    let Interface { mut port, relays, addresses, gateway_v4, gateway_v6, vlan } = interface;
+    port.attach(stack.pool()).map_err(|source| HostError::Port { name: port.info().name.clone(), source })?;
+    let config = InterfaceConfig { addresses, gateway_v4, gateway_v6, vlan, ..described(port.info()) };
     let name = config.name.clone();
     let iface = stack.net.add_interface(config).map_err(|source| HostError::Interface { name, source })?;
     Ok(relays.into_iter().fold(Attachment::new(iface, port), Attachment::with_relay))

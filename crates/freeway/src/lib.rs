@@ -155,7 +155,7 @@ pub use freeway_stack::net::{Cidr, IfaceId};
 pub use freeway_stack::udp::{BindError, Datagram, UdpId};
 pub use freeway_stack::{
     AcceptLimits, Application, CloseReason, ConfigureError, Conn, ConnId, ConnectConfig, ConnectError, Ended,
-    Lent, ListenConfig, ListenError, ListenerCounters, ListenerId, ListenerReport, Overflow, Stack,
+    FastOpen, Lent, ListenConfig, ListenError, ListenerCounters, ListenerId, ListenerReport, Overflow, Stack,
     StackConfig, SynCookies,
 };
 pub use freeway_tcp as tcp;

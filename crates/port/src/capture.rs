@@ -166,6 +166,14 @@ impl<P: Port, C: Clock, W: Write> TxQueue for Capture<P, C, W> {
 }
 
 impl<P: Port, C: Clock, W: Write> Port for Capture<P, C, W> {
+    fn attach(&mut self, pool: &PacketPool) -> io::Result<()> {
+        self.port.attach(pool)
+    }
+
+    fn lent(&self) -> u32 {
+        self.port.lent()
+    }
+
     fn info(&self) -> &PortInfo {
         self.port.info()
     }

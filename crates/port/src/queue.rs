@@ -1,5 +1,6 @@
 //! The contract between a device and the core that polls it.
 
+use std::io;
 use std::os::fd::BorrowedFd;
 
 use freeway_base::counters;
@@ -36,6 +37,22 @@ pub trait TxQueue {
 
 /// One device as one core sees it. Every core has ports of its own; none is shared.
 pub trait Port: RxQueue + TxQueue {
+    /// Tells the port, once, on its core's own thread and before the first burst, which pool the core uses. A device
+    /// that transfers by itself takes that memory as its own from here on; it works with other pools too, by copying.
+    ///
+    /// # Errors
+    ///
+    /// The device does not take this memory, or is gone.
+    fn attach(&mut self, pool: &PacketPool) -> io::Result<()> {
+        let _ = pool;
+        Ok(())
+    }
+
+    /// How many buffers of that pool lie with the device, to be filled. They count as in use.
+    fn lent(&self) -> u32 {
+        0
+    }
+
     /// Who the port is.
     fn info(&self) -> &PortInfo;
 
@@ -65,6 +82,12 @@ counters! {
         rx_dropped_no_buffer,
         /// Frames that arrived and were longer than the pool's buffers.
         rx_dropped_too_long,
+        /// Frames that the device dropped because this core did not take them in time.
+        rx_dropped_queue_full,
+        /// Frames that the device dropped because it had no buffer to fill.
+        rx_dropped_starved,
+        /// Frames that the device dropped for another reason.
+        rx_dropped_device,
         /// Failed attempts to receive.
         rx_errors,
         /// Frames given to the device.
@@ -107,6 +130,14 @@ impl<P: TxQueue + ?Sized> TxQueue for Box<P> {
 }
 
 impl<P: Port + ?Sized> Port for Box<P> {
+    fn attach(&mut self, pool: &PacketPool) -> io::Result<()> {
+        (**self).attach(pool)
+    }
+
+    fn lent(&self) -> u32 {
+        (**self).lent()
+    }
+
     fn info(&self) -> &PortInfo {
         (**self).info()
     }

@@ -21,6 +21,9 @@ pub struct StackConfig {
     /// SYN cookies that have opened a connection and are remembered, so that none opens another; past the bound the
     /// older is forgotten. Rounded up to a power of two. Default 4,096, 8 bytes each.
     pub max_used_cookies: u32,
+    /// Servers that Fast Open was tried with and that are remembered; in a full set of four the one not used for
+    /// longest goes. Rounded up to a power of two. Default 256, 64 bytes each.
+    pub max_fast_open_servers: u32,
     /// Counts accepted connections by remote address, for
     /// [`connections_per_peer`](crate::AcceptLimits::connections_per_peer). Default off; costs about 28 bytes for each
     /// of `max_connections`.
@@ -28,7 +31,7 @@ pub struct StackConfig {
     /// TIME-WAIT records; at the bound the oldest goes. Default 65,536, about 110 bytes each.
     pub max_time_wait: u32,
     /// Pieces of data held for all connections together: received and not yet read, or sent and not yet
-    /// acknowledged. Default as many as there are packet buffers; 32 bytes each, and 48 for the connection.
+    /// acknowledged. Default as many as there are packet buffers; 32 bytes each, and 64 for the connection.
     pub max_items: u32,
     /// Connections that can have more than one segment in flight with selective acknowledgments, RACK-TLP and the
     /// congestion controller's whole state; those beyond recover as RFC 6582 says (counted). Default 4,096, about
@@ -46,6 +49,9 @@ pub struct StackConfig {
     /// Connections whose receive buffers are measured, and grow, at the same time; further ones wait until one of these has
     /// stopped. Rounded up to a power of two. Default 4,096, 40 bytes each.
     pub tuned_connections: u16,
+    /// How often the persist timer of a peer with a shut window must have expired before the connection may be reset, to make
+    /// room for others that found none to write (RFC 6429). Default 5, some ten seconds; 255 never does it.
+    pub shut_out_expiries: u8,
     /// Buffers that may hold what peers sent and nobody has read, for all connections together: receive windows stop
     /// growing at half of it and shrink from three quarters on; at the bound payload is dropped, to be sent again. `None`
     /// is three eighths of all buffers. Default none.
@@ -109,6 +115,7 @@ impl StackConfig {
             max_connections: 65_536,
             max_syn_received: 16_384,
             max_used_cookies: 4_096,
+            max_fast_open_servers: 256,
             count_peers: false,
             max_time_wait: 65_536,
             max_items: pool.buffers,
@@ -118,6 +125,7 @@ impl StackConfig {
             max_out_of_order: 256,
             max_classes: 256,
             tuned_connections: 4_096,
+            shut_out_expiries: 5,
             receive_budget: None,
             send_buffer: 256 * 1024,
             replies_per_second: 10_000,

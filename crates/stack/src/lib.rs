@@ -38,6 +38,6 @@ pub use application::{Application, CloseReason, Ended};
 pub use config::{ConfigError, StackConfig};
 pub use stack::{Stack, StackCounters};
 pub use tcp::{
-    AcceptLimits, ConfigureError, Conn, ConnId, ConnectConfig, ConnectError, Lent, ListenConfig, ListenError,
-    ListenerCounters, ListenerId, ListenerReport, Overflow, SynCookies,
+    AcceptLimits, ConfigureError, Conn, ConnId, ConnectConfig, ConnectError, FastOpen, Lent, ListenConfig,
+    ListenError, ListenerCounters, ListenerId, ListenerReport, Overflow, SynCookies,
 };

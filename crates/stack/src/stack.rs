@@ -333,6 +333,11 @@ impl<S: Copy + Default + 'static> Stack<S> {
         self.udp.bind(addr, port, service)
     }
 
+    /// Gives a UDP socket's port back; false when there is no such socket. Its datagrams that wait are dropped.
+    pub fn udp_unbind(&mut self, socket: UdpId) -> bool {
+        self.udp.unbind(socket)
+    }
+
     /// Sends a datagram whose payload is `payload` (with headroom before it, as [`PacketPool::alloc`] and a
     /// received datagram have it); from the address that the route suggests unless `local` says which.
     pub fn udp_send(&mut self, socket: UdpId, local: Option<IpAddr>, remote: SocketAddr, payload: Packet) {

@@ -60,7 +60,7 @@ impl Bench {
             &self.held,
             self.flight.as_mut(),
         );
-        if !self.tcb.needs_flight() {
+        if self.flight.as_ref().is_some_and(|flight| !self.tcb.needs_flight(flight)) {
             self.flight = None;
         }
         self.held.queued -= outcome.acked;
@@ -70,7 +70,7 @@ impl Bench {
     #[inline]
     fn poll(&mut self) -> bool {
         let cx = Context { now: self.now, config: &self.config };
-        if !self.tcb.wants_transmit(&self.held) {
+        if !self.tcb.wants_transmit(&self.held, self.flight.as_ref()) {
             return false;
         }
         if self.flight.is_none() && self.tcb.wants_flight(&self.held) {

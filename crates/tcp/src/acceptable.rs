@@ -14,6 +14,9 @@ use crate::tcb::{Marks, Tcb};
 /// How long TS.Recent can be believed when nothing arrives (RFC 7323, section 5.5).
 const TIMESTAMP_LIFETIME: Duration = Duration::from_secs(24 * 86_400);
 
+/// How far back a segment that was received twice is reported: no window is longer.
+const DUPLICATE_REACH: u32 = 1 << 30;
+
 impl Tcb {
     /// PAWS (RFC 7323, section 5.3, R1). Resets are exempt.
     pub(crate) fn check_timestamp(
@@ -37,6 +40,8 @@ impl Tcb {
         let is_old = (stamps.value.wrapping_sub(self.ts_recent) as i32) < 0;
         if is_old && self.last_heard.elapsed(cx.now) < TIMESTAMP_LIFETIME {
             outcome.dropped = Some(DropReason::OldTimestamp);
+            // An original that its repetition has overtaken is old, and a duplicate.
+            self.note_duplicate(arrival, outcome);
             self.refuse(cx, arrival, held, outcome);
             return Step::Break(());
         }
@@ -68,6 +73,7 @@ impl Tcb {
         held: &Held,
         outcome: &mut Outcome,
     ) -> Step<Trimmed> {
+        self.note_duplicate(arrival, outcome);
         let Some(trimmed) = self.trim(arrival) else {
             outcome.dropped = Some(DropReason::OutOfWindow);
             // RFC 5961, section 3: outside of the window a reset is dropped without an answer.
@@ -85,6 +91,18 @@ impl Tcb {
             }
         }
         Step::Continue(trimmed)
+    }
+
+    /// The part of a segment's text that was received before, in order (RFC 2883, section 4).
+    fn note_duplicate(&self, arrival: &Arrival<'_>, outcome: &mut Outcome) {
+        let (seq, len) = (arrival.repr.seq, arrival.payload_len);
+        let is_recent = seq.is_before(self.rcv_nxt)
+            && self.rcv_nxt.distance_from(seq) <= DUPLICATE_REACH
+            && len <= DUPLICATE_REACH;
+        let is_text = len > 0 && !arrival.has(Flags::SYN) && !arrival.has(Flags::RST);
+        if is_text && is_recent && self.selects() {
+            outcome.duplicate = Some((seq, (seq + len).min(self.rcv_nxt)));
+        }
     }
 
     /// The part of a segment that lies in the window; `None` if there is none.

@@ -33,10 +33,14 @@ impl Tcb {
         self.check_ack_range(cx, arrival, held, outcome)?;
         let old_window = self.snd_wnd;
         let is_current = self.snd_wl1.is_at_or_before(arrival.repr.seq);
-        if self.snd_una.is_before(arrival.repr.ack) {
+        if self.selects()
+            && let Some(flight) = flight
+        {
+            self.on_selective_ack(cx, arrival, held, flight, outcome);
+        } else if self.snd_una.is_before(arrival.repr.ack) {
             self.on_progress(cx, arrival, flight, outcome);
         } else if self.is_duplicate(arrival) {
-            self.on_duplicate(cx, held, flight);
+            self.on_duplicate(cx, held, flight, outcome);
         }
         // An ACK older than SND.UNA brings an older window, too.
         if is_current && arrival.repr.ack == self.snd_una {
@@ -49,7 +53,7 @@ impl Tcb {
     /// SYN-RECEIVED: the acknowledgment of our SYN opens the connection; any other is answered with a reset.
     fn check_ack_of_syn(&mut self, cx: &Context<'_>, arrival: &Arrival<'_>, outcome: &mut Outcome) -> Step {
         let ack = arrival.repr.ack;
-        if !ack.is_after(self.snd_una) || ack.is_after(self.snd_nxt) {
+        if ack.is_before(self.snd_una) || ack.is_after(self.snd_nxt) {
             outcome.dropped = Some(DropReason::BadAck);
             outcome.reply = Reply::Reset(Outgoing::control(Flags::RST, ack, SeqNumber(0)));
             return Step::Break(());
@@ -62,10 +66,10 @@ impl Tcb {
     /// meanwhile, FIN-WAIT-1.
     pub(crate) fn establish(&mut self, cx: &Context<'_>, arrival: &Arrival<'_>, outcome: &mut Outcome) {
         let has_closed = self.marks.contains(Marks::FIN_WANTED);
+        let text_was_lost = self.state == State::SynSent || self.marks.contains(Marks::SYN_LOST);
         self.state = if has_closed { State::FinWait1 } else { State::Established };
         outcome.events |= Events::ESTABLISHED;
         self.marks.remove(Marks::SYN_NOW | Marks::RESEND_ARMED);
-        self.snd_una = arrival.repr.ack;
         self.snd_wl1 = arrival.repr.seq;
         self.set_window(arrival);
         self.retries = 0;
@@ -76,6 +80,15 @@ impl Tcb {
         self.congestion = Congestion::new(cx.config, self.full(), self.marks.contains(Marks::SYN_LOST));
         self.recovery = Recovery::new(self.snd_una - 1);
         self.arm_keepalive(cx);
+        if self.in_flight() > 0 {
+            // Fast Open: text went out before the handshake was over. A peer that did not take what stood in our SYN,
+            // or did not get our SYN-ACK, has none of it (RFC 7413, section 4.2.1): no congestion is to blame.
+            if text_was_lost && arrival.repr.ack == self.snd_una {
+                self.recovery.resend_all(self.snd_una, self.snd_nxt);
+                self.marks.insert(Marks::UNEVEN);
+            }
+            self.arm_resend(cx);
+        }
     }
 
     /// RFC 5961, section 5.2: an acknowledgment of what was never sent, or of more than a window ago.
@@ -98,7 +111,7 @@ impl Tcb {
 
     /// RFC 5681, section 2: data is in flight, the segment carries neither data nor SYN nor FIN, acknowledges
     /// nothing new, and its window is the same. A closed window's answers to probes look alike, but tell nothing.
-    fn is_duplicate(&self, arrival: &Arrival<'_>) -> bool {
+    pub(crate) fn is_duplicate(&self, arrival: &Arrival<'_>) -> bool {
         self.in_flight() > 0
             && arrival.sequence_len() == 0
             && arrival.repr.ack == self.snd_una
@@ -106,7 +119,13 @@ impl Tcb {
             && self.snd_wnd > 0
     }
 
-    fn on_duplicate(&mut self, cx: &Context<'_>, held: &Held, flight: Option<&mut Flight>) {
+    fn on_duplicate(
+        &mut self,
+        cx: &Context<'_>,
+        held: &Held,
+        flight: Option<&mut Flight>,
+        outcome: &mut Outcome,
+    ) {
         let mss = self.full();
         match self.recovery.on_duplicate(self.snd_nxt) {
             Duplicate::Counted | Duplicate::Ignored => {}
@@ -114,11 +133,14 @@ impl Tcb {
             Duplicate::Loss if held.probe.covers(self.snd_una) => self.on_probe_lost(cx, held.probe),
             Duplicate::Loss => {
                 // RFC 5681, section 3.2, steps 2 and 3. What limited transmit sent beyond the window is not counted.
+                let mut flight = flight;
+                self.tell_reduction(flight.as_deref_mut());
                 let out = self.in_flight().min(self.congestion.cwnd);
                 let epoch = flight.map(|flight| &mut flight.epoch);
                 self.congestion.on_loss(cx.config, epoch, mss, out);
                 self.congestion.cwnd = self.congestion.ssthresh + 3 * mss;
                 self.marks.insert(Marks::RESEND_NOW);
+                outcome.events |= Events::FAST_RECOVERY;
             }
             // Step 4.
             Duplicate::Departed => self.congestion.cwnd = self.congestion.cwnd.saturating_add(mss),
@@ -135,17 +157,15 @@ impl Tcb {
         flight: Option<&mut Flight>,
         outcome: &mut Outcome,
     ) {
-        let acked = arrival.repr.ack.distance_from(self.snd_una);
-        self.snd_una = arrival.repr.ack;
-        let bytes = acked - u32::from(self.fin_is_acked());
-        outcome.acked = bytes;
-        if bytes > 0 {
-            outcome.events |= Events::WRITABLE;
-        }
+        let bytes = self.advance(arrival.repr.ack, outcome);
         let mut flight = flight;
-        let rtt_us = flight.as_deref_mut().and_then(|flight| self.measure_by_flight(cx, flight));
+        let marked = self.echoes_mark(arrival);
+        if marked {
+            self.on_echo(cx, flight.as_deref_mut(), bytes, outcome);
+        }
+        let rtt_us = flight.as_deref_mut().and_then(|flight| self.measure_by_flight(cx, arrival, flight));
         if self.marks.contains(Marks::UNEVEN) {
-            let ack = self.as_ack(cx, bytes, rtt_us);
+            let ack = Ack { marked, ..self.as_ack(cx, bytes, rtt_us) };
             self.on_uneven_progress(cx, arrival, flight, &ack);
             return;
         }
@@ -153,16 +173,32 @@ impl Tcb {
             self.measure(cx, arrival);
         }
         if self.marks.contains(Marks::CWND_LIMITED) || flight.is_some() {
-            let ack = self.as_ack(cx, bytes, rtt_us);
-            let epoch = flight.map(|flight| &mut flight.epoch);
+            let ack = Ack { marked, ..self.as_ack(cx, bytes, rtt_us) };
+            let epoch = flight.as_deref_mut().map(|flight| &mut flight.epoch);
             self.congestion.on_ack(cx.config, epoch, self.full(), &ack);
         }
-        self.restart_resend_timer(cx);
+        match flight {
+            Some(flight) if self.in_flight() > 0 => self.arm_loss_timer(cx, flight),
+            _ => self.restart_resend_timer(cx),
+        }
+    }
+
+    /// SND.UNA becomes `ack`; returns the bytes that were acknowledged.
+    #[inline]
+    pub(crate) fn advance(&mut self, ack: SeqNumber, outcome: &mut Outcome) -> u32 {
+        let acked = ack.distance_from(self.snd_una);
+        self.snd_una = ack;
+        let bytes = acked - u32::from(self.fin_is_acked());
+        outcome.acked = bytes;
+        if bytes > 0 {
+            outcome.events |= Events::WRITABLE;
+        }
+        bytes
     }
 
     /// Progress as congestion control wants to know it.
     #[inline]
-    fn as_ack(&self, cx: &Context<'_>, bytes: u32, rtt_us: Option<u32>) -> Ack {
+    pub(crate) fn as_ack(&self, cx: &Context<'_>, bytes: u32, rtt_us: Option<u32>) -> Ack {
         Ack {
             now_us: micros(cx.now),
             bytes,
@@ -220,16 +256,29 @@ impl Tcb {
 
     /// A round trip by when the flight's newest segment was sent: one for each acknowledgment.
     #[inline]
-    fn measure_by_flight(&mut self, cx: &Context<'_>, flight: &mut Flight) -> Option<u32> {
-        let delivery = flight.on_acknowledged(self.snd_una, micros(cx.now));
+    fn measure_by_flight(
+        &mut self,
+        cx: &Context<'_>,
+        arrival: &Arrival<'_>,
+        flight: &mut Flight,
+    ) -> Option<u32> {
+        let evidence = self.evidence(cx, arrival);
+        let mut delivery = flight.on_acknowledged(self.snd_una, &evidence);
+        flight.settle(&mut delivery, evidence.now_us);
         if let Some(rtt_us) = delivery.rtt_us {
-            self.rtt.sample(rtt_us);
-            self.backoff = 0;
-            if self.snd_una.is_at_or_after(self.timed_seq) {
-                self.marks.remove(Marks::TIMING);
-            }
+            self.take_sample(rtt_us);
         }
         delivery.rtt_us
+    }
+
+    /// A round trip was measured by a segment that was sent once.
+    #[inline]
+    pub(crate) fn take_sample(&mut self, rtt_us: u32) {
+        self.rtt.sample(rtt_us);
+        self.backoff = 0;
+        if self.snd_una.is_at_or_after(self.timed_seq) {
+            self.marks.remove(Marks::TIMING);
+        }
     }
 
     /// A round trip, by the segment that is timed, or, where retransmissions spoil that (Karn, MUST-18), by the
@@ -246,7 +295,7 @@ impl Tcb {
 
     /// An echo from before the last retransmission is ambiguous: the original may have been slow, or only its
     /// acknowledgment was lost, and then the peer, which does not take timestamps from duplicates, echoes the past.
-    fn measure_by_echo(&mut self, cx: &Context<'_>, arrival: &Arrival<'_>) {
+    pub(crate) fn measure_by_echo(&mut self, cx: &Context<'_>, arrival: &Arrival<'_>) {
         let Some(stamps) = arrival.repr.options.timestamps else { return };
         if !self.marks.contains(Marks::TIMESTAMPS) {
             return;

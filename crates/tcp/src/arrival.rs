@@ -101,6 +101,7 @@ impl Tcb {
         self.last_heard = Tick::at(cx.now);
         self.remember_timestamp(arrival);
         self.set_window(arrival);
+        self.take_mark(cx, arrival, held, outcome);
         if self.snd_una != arrival.repr.ack {
             self.on_progress(cx, arrival, flight, outcome);
         }
@@ -139,6 +140,16 @@ impl Tcb {
         flight: Option<&mut Flight>,
         outcome: &mut Outcome,
     ) -> Step {
+        // Fast Open: the peer's SYN once more; our SYN-ACK was lost, or is late. Its number set the window.
+        let controls = Flags::SYN.union(Flags::ACK).union(Flags::RST);
+        if self.state == State::SynReceived
+            && self.marks.contains(Marks::FAST_OPEN)
+            && arrival.repr.flags.intersection(controls) == Flags::SYN
+            && arrival.repr.seq == self.snd_wl1
+        {
+            self.marks.insert(Marks::SYN_NOW);
+            return Step::Break(());
+        }
         // RFC 7323, section 5.3, R1 comes before everything else.
         self.check_timestamp(cx, arrival, held, outcome)?;
         // First, check sequence number. A reset is looked at against the sequence numbers by a rule of its own.
@@ -153,6 +164,7 @@ impl Tcb {
         self.check_ack(cx, arrival, held, flight, outcome)?;
         self.remember_timestamp(arrival);
         // Sixth, check the URG bit: urgent data is delivered in line.
+        self.take_mark(cx, arrival, held, outcome);
         // Seventh, process the segment text.
         self.take_text(cx, &mut trimmed, held, outcome);
         // Eighth, check the FIN bit.

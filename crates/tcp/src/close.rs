@@ -13,6 +13,7 @@ use crate::tcb::{Marks, Tcb};
 /// What is armed or owed only while a connection lives.
 const LIVELY: Marks = Marks::RESEND_ARMED
     .union(Marks::ACK_ARMED)
+    .union(Marks::PACED)
     .union(Marks::SLOW_ARMED)
     .union(Marks::PERSIST)
     .union(Marks::PROBE_NOW)

@@ -2,11 +2,12 @@
 //!
 //! A [`Config`] belongs to a class of connections (a listener, a kind of active open) and lies in the caller's
 //! table, not in the [`Tcb`](crate::Tcb): a million connections share one. Changing it while connections live is
-//! allowed for everything but `window_scale`, `timestamps` and `sack`, which each connection remembers.
+//! allowed for everything but `window_scale`, `timestamps`, `sack` and `ecn`, which each connection remembers.
 
 use freeway_base::{Duration, Instant};
 
 use crate::congestion::Algorithm;
+use crate::ecn::EcnMode;
 use crate::path::PathProbing;
 
 /// What every call needs to know beside the connection.
@@ -36,8 +37,14 @@ pub struct Config {
     pub window_scale: bool,
     /// Offers timestamps (RFC 7323). Default on; costs 12 bytes a segment, buys PAWS and better round-trip times.
     pub timestamps: bool,
-    /// Offers selective acknowledgments (RFC 2018). Default off: the send side does not use them yet.
+    /// Offers selective acknowledgments (RFC 2018). Default on; costs nothing but options while segments are missing.
     pub sack: bool,
+    /// Probes the tail of a flight after two silent round trips (RFC 8985, section 7). Default on; costs a segment where
+    /// a path is merely slow.
+    pub tail_loss_probe: bool,
+    /// How much longer a probe waits when one segment alone is in flight, whose acknowledgment the peer may delay
+    /// (WCDelAckT of RFC 8985, section 7.2). Default 200 ms.
+    pub probe_ack_delay: Duration,
     /// Congestion control. Default CUBIC (RFC 9438).
     pub congestion: Algorithm,
     /// Leaves the first slow start when round trips grow, before segments are lost (HyStart++, RFC 9406). Default on;
@@ -46,6 +53,10 @@ pub struct Config {
     /// Spreads segments over the round trip instead of sending them as acknowledgments come. Default off: it costs a
     /// timer for each quantum, a millisecond's worth, and pays on long paths with shallow queues.
     pub pacing: bool,
+    /// Explicit congestion notification (RFC 3168): routers mark segments instead of dropping them. Default on, as the
+    /// RFC asks: it costs nothing where no router marks, and a SYN that a middlebox drops is repeated without it.
+    /// DCTCP needs it on.
+    pub ecn: EcnMode,
     /// Full segments that may be in flight before the first acknowledgment (RFC 6928). Default 10.
     pub initial_window: u8,
     /// The retransmission time-out before the first measurement (RFC 6298, 2.1). Default 1 s.
@@ -61,7 +72,8 @@ pub struct Config {
     /// Segments acknowledged at once while a connection is young, so that the peer's slow start is not
     /// halved. Default 16.
     pub quick_acks: u8,
-    /// Nagle's algorithm: no small segment while data is in flight (RFC 9293, SHLD-7). Default off.
+    /// Nagle's algorithm (RFC 9293, SHLD-7) with Minshall's modification: no small segment while another one is in
+    /// flight. Default off.
     pub nagle: bool,
     /// Only full segments: the rest waits until it fills one, or for the retransmission time-out, at least 200 ms, or until
     /// this is off again. A FIN, and what is queued when the window is too small for a full segment, goes out. Default off.
@@ -106,6 +118,10 @@ pub struct Config {
     pub dscp: u8,
     /// The time to live, or hop limit, of all segments (RFC 9293, MUST-49); `None` is the host's. Default none.
     pub hop_limit: Option<u8>,
+    /// Bytes of queued data that the first SYN of an active open may carry: none, unless the peer has given out a Fast
+    /// Open cookie, which the caller adds (RFC 7413, section 4.2.1). Default 0. What the peer does not take with the
+    /// SYN is sent again when the connection is open.
+    pub syn_payload: u16,
 }
 
 /// Probes of an idle connection (RFC 9293, section 3.8.4). Nothing is sent while the connection is in use.
@@ -128,10 +144,13 @@ impl Default for Config {
             receive_window_max: 6 << 20,
             window_scale: true,
             timestamps: true,
-            sack: false,
+            sack: true,
+            tail_loss_probe: true,
+            probe_ack_delay: Duration::from_millis(200),
             congestion: Algorithm::Cubic,
             hystart: true,
             pacing: false,
+            ecn: EcnMode::On,
             initial_window: 10,
             rto_initial: Duration::from_secs(1),
             rto_min: Duration::from_millis(200),
@@ -155,6 +174,7 @@ impl Default for Config {
             linger: None,
             dscp: 0,
             hop_limit: None,
+            syn_payload: 0,
         }
     }
 }

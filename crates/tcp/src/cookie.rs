@@ -1,7 +1,7 @@
 //! SYN cookies: a half-open connection kept in the sequence number of its own SYN-ACK (RFC 4987, section 3.6).
 //!
 //! ```text
-//!   the peer sends timestamps       MAC, 23 bits          │ MSS 3 │ shift 4 │ SACK │ spare │
+//!   the peer sends timestamps       MAC, 23 bits          │ MSS 3 │ shift 4 │ SACK │ ECN │
 //!   it does not                     MAC, 25 bits              │ MSS 3 │ shift 3 │ SACK │
 //! ```
 //!
@@ -16,9 +16,12 @@
 //! - the peer's exact MSS: the next lower of eight is used; a peer that offers less than the least (536) gets none;
 //! - without timestamps, every window shift: the next lower of 0, 2, 4, 6, 7, 8, 10 is used, which makes the peer's
 //!   window seem smaller than it is;
+//! - without timestamps, ECN: the SYN-ACK does not agree to it;
 //! - the time of the SYN-ACK: without timestamps the first round trip is not measured, and a lost SYN-ACK is not
 //!   sent again (the peer repeats its SYN);
 //! - the window in the peer's SYN: that of its final acknowledgment counts;
+//! - the first text, where that and the final acknowledgment are lost and later text arrives: no cookie is found in it,
+//!   and the peer gets a reset, as from any listener;
 //! - text in the SYN, user time-outs, and a sequence number above an older connection's in TIME-WAIT.
 
 use freeway_base::{HashKey, Instant};
@@ -26,6 +29,7 @@ use freeway_wire::tcp::{Options, SeqNumber, Timestamps};
 
 use crate::clock::millis;
 use crate::config::{Config, Context};
+use crate::ecn;
 use crate::segment::Arrival;
 
 /// A slot of time is 2^36 ns.
@@ -60,6 +64,8 @@ pub struct Cookies<'a> {
 pub struct Baked {
     /// The peer's offer, as far as it could be kept.
     pub(crate) offer: Options,
+    /// Whether the SYN-ACK agreed to ECN.
+    pub(crate) ecn: bool,
     /// Milliseconds since the SYN-ACK, with timestamps.
     pub(crate) age_ms: Option<u32>,
     /// The whole hash, of which the cookie shows a part: tells this cookie from every other.
@@ -73,11 +79,13 @@ struct Kept {
     /// 0 for no scaling.
     shift: u8,
     sack: bool,
+    /// Only with timestamps.
+    ecn: bool,
     timestamps: bool,
 }
 
 impl Kept {
-    fn of(config: &Config, ipv6: bool, peer: &Options) -> Option<Self> {
+    fn of(config: &Config, ipv6: bool, peer: &Options, ecn: bool) -> Option<Self> {
         let mss = peer.mss.unwrap_or(config.default_mss);
         let timestamps = config.timestamps && peer.timestamps.is_some();
         let shift = peer.window_scale.filter(|_| config.window_scale).map(|shift| shift.min(14));
@@ -89,6 +97,7 @@ impl Kept {
                 Some(shift) => last_at_most(&SHIFTS, shift)? + 1,
             },
             sack: config.sack && peer.sack_permitted,
+            ecn: ecn && timestamps,
             timestamps,
         })
     }
@@ -99,29 +108,25 @@ impl Kept {
     }
 
     const fn pack(self) -> u32 {
-        let Self { mss, shift, sack, timestamps } = self;
+        let Self { mss, shift, sack, ecn, timestamps } = self;
         if timestamps {
-            (mss as u32) << 6 | (shift as u32) << 2 | (sack as u32) << 1
+            (mss as u32) << 6 | (shift as u32) << 2 | (sack as u32) << 1 | ecn as u32
         } else {
             (mss as u32) << 4 | (shift as u32) << 1 | sack as u32
         }
     }
 
-    /// `None` where a bit is set that never is.
-    const fn unpack(bits: u32, timestamps: bool) -> Option<Self> {
+    const fn unpack(bits: u32, timestamps: bool) -> Self {
         if !timestamps {
             let (mss, shift, sack) = ((bits >> 4 & 7) as u8, (bits >> 1 & 7) as u8, bits & 1 == 1);
-            return Some(Self { mss, shift, sack, timestamps });
-        }
-        if bits & 1 == 1 {
-            return None;
+            return Self { mss, shift, sack, ecn: false, timestamps };
         }
         let (mss, shift, sack) = ((bits >> 6 & 7) as u8, (bits >> 2 & 15) as u8, bits >> 1 & 1 == 1);
-        Some(Self { mss, shift, sack, timestamps })
+        Self { mss, shift, sack, ecn: bits & 1 == 1, timestamps }
     }
 
     fn offer(self, ipv6: bool, stamps: Option<Timestamps>) -> Options {
-        let Self { mss, shift, sack, timestamps } = self;
+        let Self { mss, shift, sack, ecn: _, timestamps } = self;
         let window_scale = shift.checked_sub(1).map(|number| {
             if timestamps { number } else { SHIFTS.get(usize::from(number)).copied().unwrap_or(0) }
         });
@@ -172,7 +177,8 @@ impl Cookies<'_> {
 
     /// The initial sequence number that keeps what a SYN offers; `None` where that cannot be kept.
     pub(crate) fn bake(&self, cx: &Context<'_>, arrival: &Arrival<'_>) -> Option<SeqNumber> {
-        let kept = Kept::of(cx.config, self.ipv6, &arrival.repr.options)?;
+        let ecn = ecn::accepts(cx.config, arrival.repr.flags);
+        let kept = Kept::of(cx.config, self.ipv6, &arrival.repr.options, ecn)?;
         let hash = self.hash(arrival.repr.seq, slot(cx.now), kept);
         Some(Self::number(hash, kept))
     }
@@ -186,13 +192,13 @@ impl Cookies<'_> {
         if age_ms.is_some_and(|age| age > AGE_MS_MAX) {
             return None;
         }
-        let kept = Kept::unpack(iss.0, stamps.is_some())?;
+        let kept = Kept::unpack(iss.0, stamps.is_some());
         let now = slot(cx.now);
         let fingerprint = [now, now.wrapping_sub(1)]
             .into_iter()
             .map(|slot| self.hash(irs, slot, kept))
             .find(|&hash| Self::number(hash, kept) == iss)?;
-        Some(Baked { offer: kept.offer(self.ipv6, stamps), age_ms, fingerprint })
+        Some(Baked { offer: kept.offer(self.ipv6, stamps), ecn: kept.ecn, age_ms, fingerprint })
     }
 }
 
@@ -209,9 +215,11 @@ mod tests {
             for (mss, shift, sack) in (0..8)
                 .flat_map(|mss| (0..=most).flat_map(move |shift| [(mss, shift, false), (mss, shift, true)]))
             {
-                let kept = Kept { mss, shift, sack, timestamps };
-                assert!(kept.pack() < 1 << Kept::bits(timestamps));
-                assert_eq!(Kept::unpack(kept.pack(), timestamps), Some(kept));
+                for ecn in [false, timestamps] {
+                    let kept = Kept { mss, shift, sack, ecn, timestamps };
+                    assert!(kept.pack() < 1 << Kept::bits(timestamps));
+                    assert_eq!(Kept::unpack(kept.pack(), timestamps), kept);
+                }
             }
         }
     }
@@ -226,7 +234,7 @@ mod tests {
                     for timestamps in [None, stamps] {
                         let offer =
                             Options { mss: Some(mss), window_scale: shift, timestamps, ..Options::default() };
-                        let back = Kept::of(&config, ipv6, &offer).unwrap().offer(ipv6, timestamps);
+                        let back = Kept::of(&config, ipv6, &offer, true).unwrap().offer(ipv6, timestamps);
                         assert!(back.mss.unwrap() <= mss);
                         assert_eq!(back.window_scale.is_some(), shift.is_some());
                         assert!(back.window_scale <= shift);
@@ -243,7 +251,7 @@ mod tests {
     fn the_sizes_that_ethernet_gives_are_kept_exactly() {
         let kept = |ipv6, mss| {
             let offer = Options { mss: Some(mss), ..Options::default() };
-            Kept::of(&Config::default(), ipv6, &offer).map(|kept| kept.offer(ipv6, None).mss.unwrap())
+            Kept::of(&Config::default(), ipv6, &offer, false).map(|kept| kept.offer(ipv6, None).mss.unwrap())
         };
         let v4: Vec<_> = [535, 536, 1460, 1459, 8960].map(|mss| kept(false, mss)).into();
         assert_eq!(v4, [None, Some(536), Some(1460), Some(1452), Some(8960)]);

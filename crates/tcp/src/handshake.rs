@@ -6,8 +6,9 @@ use freeway_wire::tcp::{Flags, Options, SeqNumber, Timestamps};
 use crate::clock::{Tick, micros, millis};
 use crate::config::{Config, Context};
 use crate::cookie::{Baked, Cookies};
+use crate::ecn;
 use crate::negotiate::{self, Agreed};
-use crate::outcome::{DropReason, Outcome};
+use crate::outcome::{Accept, DropReason, Outcome};
 use crate::rtt::Rtt;
 use crate::segment::{Arrival, Outgoing};
 use crate::state::State;
@@ -89,7 +90,10 @@ impl SynReceived {
             sent_at: micros(cx.now),
             deadline: Tick::at(cx.now),
             window: arrival.repr.window,
-            agreed: Agreed::new(cx.config, options),
+            agreed: Agreed {
+                ecn: ecn::accepts(cx.config, arrival.repr.flags),
+                ..Agreed::new(cx.config, options)
+            },
             retries: 0,
             scaled: options.window_scale.is_some() && cx.config.window_scale,
         };
@@ -101,7 +105,9 @@ impl SynReceived {
     /// hold what the SYN offers.
     pub fn with_cookie(cx: &Context<'_>, arrival: &Arrival<'_>, cookies: &Cookies<'_>) -> Option<Self> {
         let iss = cookies.bake(cx, arrival)?;
-        Some(Self::from_syn(cx, arrival, iss, cookies.timestamp_offset))
+        let mut record = Self::from_syn(cx, arrival, iss, cookies.timestamp_offset);
+        record.agreed.ecn &= record.agreed.timestamps;
+        Some(record)
     }
 
     /// The connection that an acknowledgment opens in which [`Cookies::read`] has found a cookie. If the segment
@@ -115,7 +121,7 @@ impl SynReceived {
             sent_at: micros(cx.now),
             deadline: Tick::at(cx.now),
             window: 0,
-            agreed: Agreed::new(cx.config, &baked.offer),
+            agreed: Agreed { ecn: baked.ecn, ..Agreed::new(cx.config, &baked.offer) },
             retries: 0,
             scaled: baked.offer.window_scale.is_some(),
         };
@@ -126,6 +132,18 @@ impl SynReceived {
         tcb
     }
 
+    /// The connection of a SYN with a good Fast Open cookie (RFC 7413, section 4.2.2): in SYN-RECEIVED, but with text
+    /// going both ways. Returns what of the SYN's text is to be kept, too; its FIN is not, the peer sends it again.
+    pub fn fast_open(&self, cx: &Context<'_>, arrival: &Arrival<'_>) -> (Tcb, Option<Accept>) {
+        let mut tcb = self.opened(cx);
+        tcb.set_window(arrival);
+        tcb.marks.insert(Marks::FAST_OPEN | Marks::SYN_NOW);
+        let len = arrival.payload_len.min(self.promised(cx));
+        let seq = tcb.rcv_nxt;
+        tcb.rcv_nxt += len;
+        (tcb, (len > 0).then_some(Accept { offset: 0, len, seq, in_order: true, fin: false }))
+    }
+
     fn arm(&mut self, cx: &Context<'_>) {
         self.deadline = Tick::after(cx.now, Rtt::default().timeout(cx.config, false, self.retries));
     }
@@ -133,11 +151,12 @@ impl SynReceived {
     /// The SYN-ACK.
     pub fn syn_ack(&self, cx: &Context<'_>) -> Outgoing {
         let agreed = Some(&self.agreed);
+        let flags = Flags::SYN | Flags::ACK | ecn::syn_ack_flags(self.agreed.ecn);
         Outgoing {
             window: cx.config.receive_window.min(u32::from(u16::MAX)) as u16,
             options: negotiate::syn_options(cx.config, agreed, self.scaled, self.stamps(cx)),
             retransmission: self.retries > 0,
-            ..Outgoing::control(Flags::SYN | Flags::ACK, self.iss, self.rcv_nxt())
+            ..Outgoing::control(flags, self.iss, self.rcv_nxt())
         }
     }
 
@@ -160,6 +179,8 @@ impl SynReceived {
         // The peer's SYN once more: our SYN-ACK was lost, or is late.
         if repr.flags.intersection(Flags::SYN | Flags::ACK | Flags::RST) == Flags::SYN && repr.seq == self.irs
         {
+            // RFC 3168, section 6.1.1.1: a peer that repeats its SYN without ECN has given up asking for it.
+            self.agreed.ecn &= ecn::is_setup_syn(repr.flags);
             return SynVerdict::ResendSynAck;
         }
         // RFC 7323, section 5.3, R1.
@@ -223,7 +244,6 @@ impl SynReceived {
         };
         let mut tcb = Tcb::new(cx, &origin, &self.agreed);
         tcb.rcv_edge = tcb.rcv_nxt + self.promised(cx);
-        tcb.snd_nxt = self.iss + 1;
         tcb.max_window_bits = (u16::BITS - self.window.leading_zeros()) as u8;
         tcb
     }

@@ -29,10 +29,11 @@ impl Tcb {
     /// open, because anybody on the way, or off it, could send one (section 5.2). "Too big" is believed if it
     /// narrows the path: then [`Events::PATH`] is reported, and else the message told nothing.
     pub fn on_icmp(&mut self, cx: &Context<'_>, error: IcmpError, seq: SeqNumber) -> Events {
-        if !seq.in_window(self.snd_una, self.in_flight()) {
+        let opening = matches!(self.state, State::SynSent | State::SynReceived);
+        let is_ours = seq.in_window(self.snd_una, self.in_flight()) || opening && seq == self.syn_seq();
+        if !is_ours {
             return Events::empty();
         }
-        let opening = matches!(self.state, State::SynSent | State::SynReceived);
         match error {
             IcmpError::Hard if opening => {
                 self.end();

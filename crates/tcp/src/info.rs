@@ -25,7 +25,7 @@ pub struct Info {
     pub timestamps: bool,
     /// Whether both sides understand selective acknowledgments.
     pub sack: bool,
-    /// Whether both sides understand explicit congestion notification; `None` where that is not kept.
+    /// Whether both sides understand explicit congestion notification.
     pub ecn: Option<bool>,
     /// Whether the SYN carried data that was taken (RFC 7413); `None` where that is not kept.
     pub fast_open: Option<bool>,
@@ -131,7 +131,7 @@ impl Tcb {
             window_scales: (self.scales.theirs() as u8, self.scales.ours() as u8),
             timestamps: self.marks.contains(Marks::TIMESTAMPS),
             sack: self.marks.contains(Marks::SACK),
-            ecn: None,
+            ecn: Some(self.marks.contains(Marks::ECN)),
             fast_open: None,
             srtt: self.rtt.is_known().then(|| self.rtt.smoothed()),
             rttvar: self.rtt.variation(),

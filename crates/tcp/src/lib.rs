@@ -32,7 +32,8 @@
 //! | `transmit`, `sendable` | what to send next, and whether it is worth a segment |
 //! | `settings` | settings that change while the connection lives |
 //! | `timers`, `clock`, `rtt` | deadlines, their unit, the retransmission time-out |
-//! | `congestion`, `recovery` | how much may be in flight; what to send again |
+//! | `congestion`, `recovery` | how much may be in flight; what is lost, and what to send again |
+//! | `ecn`, `pacing` | marks of the path; when the next segment may go |
 //! | `icmp`, `path` | errors of the path; how large a segment it carries |
 //! | `isn`, `info` | initial sequence numbers; figures for people |
 //!
@@ -47,7 +48,8 @@
 //!
 //! - The urgent pointer is ignored: urgent data is delivered in line (RFC 6093 tells applications not to use it).
 //! - The retransmission time-out's floor is 200 ms above the smoothed round trip, not 1 s (RFC 6298, 2.4).
-//! - Nagle's algorithm is off by default.
+//! - Nagle's algorithm is off by default, and has Minshall's modification: only a small segment in flight holds back
+//!   another one.
 //! - `SND.WL2` is not kept: it can never exceed `SND.UNA`, and no older ACK gets as far as the comparison.
 
 #![no_std]
@@ -63,12 +65,14 @@ mod arrival;
 mod clock;
 mod close;
 mod cookie;
+mod ecn;
 mod handshake;
 mod icmp;
 mod info;
 mod isn;
 mod negotiate;
 mod outcome;
+mod pacing;
 mod path;
 mod receive;
 mod recovery;
@@ -91,6 +95,7 @@ mod tests;
 
 pub use config::{Config, Context, Keepalive};
 pub use cookie::{Baked, Cookies};
+pub use ecn::{EcnMode, UnknownEcnMode};
 pub use handshake::{SynReceived, SynTimeout, SynVerdict};
 pub use icmp::IcmpError;
 pub use info::Info;

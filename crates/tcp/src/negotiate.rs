@@ -21,6 +21,8 @@ pub(crate) struct Agreed {
     pub(crate) mss: u16,
     pub(crate) timestamps: bool,
     pub(crate) sack: bool,
+    /// Set by whoever sees the SYN's control bits: see `ecn`.
+    pub(crate) ecn: bool,
     pub(crate) scales: Scales,
 }
 
@@ -31,6 +33,7 @@ impl Agreed {
             mss: config.mss.max(MSS_MIN),
             timestamps: config.timestamps,
             sack: false,
+            ecn: false,
             scales: Scales::default(),
         }
     }
@@ -48,6 +51,7 @@ impl Agreed {
             mss,
             timestamps: config.timestamps && peer.timestamps.is_some(),
             sack: config.sack && peer.sack_permitted,
+            ecn: false,
             scales,
         }
     }
@@ -103,7 +107,10 @@ mod tests {
     #[test]
     fn a_peer_without_options_gets_the_defaults() {
         let agreed = Agreed::new(&Config::default(), &Options::default());
-        assert_eq!(agreed, Agreed { mss: 536, timestamps: false, sack: false, scales: Scales::default() });
+        assert_eq!(
+            agreed,
+            Agreed { mss: 536, timestamps: false, sack: false, ecn: false, scales: Scales::default() }
+        );
     }
 
     #[test]

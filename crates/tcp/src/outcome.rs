@@ -1,7 +1,7 @@
 //! What a connection makes of what happened, as a plain value: the caller acts on it, and counts.
 
 use bitflags::bitflags;
-use freeway_wire::tcp::SeqNumber;
+use freeway_wire::tcp::{SackBlocks, SeqNumber};
 
 use crate::path::Probe;
 use crate::segment::Outgoing;
@@ -21,6 +21,9 @@ pub struct Held {
     pub pressure: Pressure,
     /// The path probe that [`poll_probe`](crate::Tcb::poll_probe) gave, until it is acknowledged or sent again.
     pub probe: Probe,
+    /// What these are, as SACK reports it: the block received last first (RFC 2018, section 4). Needed where an
+    /// [acknowledgment is owed](crate::Tcb::owes_blocks), and may be empty elsewhere.
+    pub gaps: SackBlocks,
 }
 
 /// How short of memory the caller is for what peers send.
@@ -46,8 +49,14 @@ pub struct Outcome {
     pub reply: Reply,
     /// What to tell the application.
     pub events: Events,
+    /// The congestion window was reduced, because the peer echoes a congestion mark.
+    pub reduced: bool,
     /// Why (a part of) the segment was not used, for the caller's counters.
     pub dropped: Option<DropReason>,
+    /// What the segment brought for the second time, from the first to behind the last sequence number: to be told to
+    /// the peer by [`report_duplicate`](crate::Tcb::report_duplicate), as is a segment that the caller finds it holds
+    /// already.
+    pub duplicate: Option<(SeqNumber, SeqNumber)>,
 }
 
 /// Payload to keep. The bytes lie `offset` bytes into the segment's payload.
@@ -72,6 +81,9 @@ pub enum Reply {
     /// Nothing.
     #[default]
     None,
+    /// An acknowledgment that cannot wait for [`poll_transmit`](crate::Tcb::poll_transmit), because it says of earlier
+    /// segments what is not true of this one.
+    Ack(Outgoing),
     /// An acknowledgment that anybody who guesses ports can provoke: the caller limits its rate (RFC 5961,
     /// section 7), over all connections and not by a number a stranger can count.
     Challenge(Outgoing),
@@ -82,7 +94,7 @@ pub enum Reply {
 bitflags! {
     /// What happened to a connection.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-    pub struct Events: u16 {
+    pub struct Events: u32 {
         /// The handshake is complete.
         const ESTABLISHED = 1 << 0;
         /// The peer has sent everything: after the bytes received so far the stream ends.
@@ -108,10 +120,33 @@ bitflags! {
         const SOFT_ERROR = 1 << 9;
         /// The path was found to carry less: [`path_mss`](crate::Tcb::path_mss) is to be remembered.
         const PATH = 1 << 10;
+        /// For counters: fast recovery has begun (RFC 6582, RFC 6675).
+        const FAST_RECOVERY = 1 << 24;
+        /// For counters: the retransmission timer has expired.
+        const TIMED_RESEND = 1 << 25;
+        /// For counters: a tail loss probe is sent (RFC 8985, section 7).
+        const PROBED = 1 << 26;
+        /// For counters: a recovery was a mistake, and taken back.
+        const SPURIOUS = 1 << 27;
+        /// For counters: a retransmission was lost.
+        const LOST_AGAIN = 1 << 28;
+        /// For counters: the acknowledgment reports what cannot be (RFC 2018).
+        const SACK_REJECTED = 1 << 29;
+        /// For counters: the peer has thrown away what it had reported to have (RFC 2018, section 8).
+        const RENEGED = 1 << 30;
     }
 }
 
 impl Events {
+    /// What loss recovery reports for counters alone.
+    pub const RECOVERY: Self = Self::FAST_RECOVERY
+        .union(Self::TIMED_RESEND)
+        .union(Self::PROBED)
+        .union(Self::SPURIOUS)
+        .union(Self::LOST_AGAIN)
+        .union(Self::SACK_REJECTED)
+        .union(Self::RENEGED);
+
     /// The events after which the connection is no more.
     pub const ENDED: Self =
         Self::RESET.union(Self::REFUSED).union(Self::TIMED_OUT).union(Self::TIME_WAIT).union(Self::CLOSED);

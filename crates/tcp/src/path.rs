@@ -210,7 +210,9 @@ impl Tcb {
         let needed = u32::from(len) + FOLLOWERS * self.full();
         let fits = held.queued.saturating_sub(sent) >= needed
             && self.snd_wnd.saturating_sub(sent) >= needed
-            && self.congestion.cwnd.saturating_sub(sent) >= needed;
+            && self.congestion.cwnd >= needed
+            // It goes in the place of an ordinary segment, and the others follow as acknowledgments come.
+            && self.congestion.cwnd.saturating_sub(sent) >= self.full();
         if !fits {
             return None;
         }
@@ -231,6 +233,11 @@ impl Tcb {
         if probe.covers(self.snd_una) {
             self.on_probe_lost(cx, probe);
         }
+    }
+
+    /// Whether all that is lost so far is the path probe.
+    pub(crate) fn is_probe_loss(&self, held: &Held, lost: u32) -> bool {
+        held.probe.covers(self.snd_una) && lost <= u32::from(held.probe.len())
     }
 
     /// A probe was acknowledged: segments of its length get through (section 7.6.1).

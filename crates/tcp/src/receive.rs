@@ -69,7 +69,9 @@ impl Tcb {
             self.marks.insert(Marks::ACK_NOW);
         } else if !self.marks.contains(Marks::ACK_ARMED) {
             self.marks.insert(Marks::ACK_ARMED);
-            self.ack_at = Tick::after(cx.now, delay);
+            if !self.marks.contains(Marks::PACED) {
+                self.ack_at = Tick::after(cx.now, delay);
+            }
         }
     }
 

@@ -53,6 +53,8 @@ pub struct Outgoing {
     pub len: u32,
     /// Whether any of it was sent before.
     pub retransmission: bool,
+    /// The congestion mark for the IP header: ECT(0) on new data where both sides understand it.
+    pub ecn: Ecn,
 }
 
 impl Outgoing {
@@ -67,6 +69,7 @@ impl Outgoing {
             offset: 0,
             len: 0,
             retransmission: false,
+            ecn: Ecn::NotEct,
         }
     }
 

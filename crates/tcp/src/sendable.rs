@@ -5,6 +5,7 @@ use freeway_wire::tcp::SeqNumber;
 
 use crate::config::Config;
 use crate::outcome::Held;
+use crate::recovery::Flight;
 use crate::tcb::{Marks, Tcb};
 
 /// A segment's share of the stream.
@@ -47,27 +48,33 @@ impl Tcb {
     /// Whether [`poll_transmit`](Self::poll_transmit) has something to do. It may still find nothing to send:
     /// Nagle's algorithm is decided there.
     #[inline]
-    pub fn wants_transmit(&self, held: &Held) -> bool {
+    pub fn wants_transmit(&self, held: &Held, flight: Option<&Flight>) -> bool {
         let owed = Marks::ACK_NOW.union(Marks::SYN_NOW).union(Marks::PROBE_NOW);
-        self.marks.intersects(owed) || self.state.transmits() && self.has_share(held)
+        self.marks.intersects(owed) || self.transmits() && self.has_share(held, flight)
     }
 
-    fn has_share(&self, held: &Held) -> bool {
+    fn has_share(&self, held: &Held, flight: Option<&Flight>) -> bool {
         if self.snd_una == self.snd_nxt && held.queued == 0 && !self.marks.contains(Marks::FIN_WANTED) {
             return false;
         }
-        self.share_to_resend(held).is_some()
-            || self.new_share(held, Delay::None).is_some()
+        self.share_to_resend(held, flight).is_some()
+            || self.new_share(held, flight, Delay::None).is_some()
+            || flight.is_some_and(|flight| self.probe_share(held, flight).is_some())
             || self.needs_persist(held, Delay::None)
     }
 
     /// What was sent before and is to be sent again now.
-    pub(crate) fn share_to_resend(&self, held: &Held) -> Option<Share> {
+    pub(crate) fn share_to_resend(&self, held: &Held, flight: Option<&Flight>) -> Option<Share> {
         if self.snd_una == self.snd_nxt {
             return None;
         }
         let (from, to) = if self.marks.contains(Marks::RESEND_NOW) {
             (self.snd_una, self.snd_nxt)
+        } else if self.selects()
+            && let Some(flight) = flight
+            && self.recovery.resend_from().is_none()
+        {
+            return self.lost_share(held, flight);
         } else {
             let (from, to) = self.recovery.resend_from()?;
             let flight = self.recovery.flight(self.snd_una, self.snd_nxt);
@@ -80,6 +87,27 @@ impl Tcb {
         self.sent_share(from, to, held)
     }
 
+    /// The first that the scoreboard calls lost, as the congestion window allows (RFC 6675, section 5, step C).
+    fn lost_share(&self, held: &Held, flight: &Flight) -> Option<Share> {
+        if !flight.resends() {
+            return None;
+        }
+        let (from, to) = flight.board.next_lost()?;
+        let share = self.sent_share(from, to, held)?;
+        let pipe = flight.board.pipe();
+        (pipe == 0 || pipe.saturating_add(share.len) <= self.congestion.cwnd).then_some(share)
+    }
+
+    /// A probe that repeats the last segment (RFC 8985, section 7.3): where there is nothing new to probe with.
+    pub(crate) fn probe_share(&self, held: &Held, flight: &Flight) -> Option<Share> {
+        if !flight.probe_is_due() || self.snd_una == self.snd_nxt {
+            return None;
+        }
+        let fin = u32::from(self.marks.contains(Marks::FIN_SENT));
+        let len = self.full().saturating_add(fin).min(self.in_flight());
+        self.sent_share(self.snd_nxt - len, self.snd_nxt, held)
+    }
+
     /// A segment's worth of what was sent, from `from`, not beyond `to`.
     fn sent_share(&self, from: SeqNumber, to: SeqNumber, held: &Held) -> Option<Share> {
         let offset = from.distance_from(self.snd_una);
@@ -90,8 +118,12 @@ impl Tcb {
     }
 
     /// What was never sent and may be sent now.
-    pub(crate) fn new_share(&self, held: &Held, delay: Delay) -> Option<Share> {
-        if self.marks.contains(Marks::FIN_SENT) || self.recovery.resend_from().is_some() {
+    pub(crate) fn new_share(&self, held: &Held, flight: Option<&Flight>, delay: Delay) -> Option<Share> {
+        let resends = match flight {
+            Some(flight) => flight.board.has_lost() && flight.resends(),
+            None => false,
+        };
+        if self.marks.contains(Marks::FIN_SENT) || resends || self.recovery.resend_from().is_some() {
             return None;
         }
         let sent = self.in_flight();
@@ -101,10 +133,14 @@ impl Tcb {
             return None;
         }
         let window = self.usable_window(sent);
-        let len = unsent.min(window).min(self.congestion_room()).min(self.full());
+        let len = unsent.min(window).min(self.congestion_room(flight)).min(self.full());
         let is_last = len == unsent;
         let fin = wants_fin && is_last && window > len;
         let share = Share { seq: self.snd_nxt, len, fin };
+        let delay = match delay {
+            Delay::Nagle if flight.is_some_and(Flight::probe_is_due) => Delay::None,
+            other => other,
+        };
         self.is_worthwhile(&share, unsent, sent, delay).then_some(share)
     }
 
@@ -115,7 +151,15 @@ impl Tcb {
     }
 
     /// What the congestion window has room for.
-    fn congestion_room(&self) -> u32 {
+    fn congestion_room(&self, flight: Option<&Flight>) -> u32 {
+        if self.selects()
+            && let Some(flight) = flight
+        {
+            // RFC 6675, section 5, step C: with what the peer has reported out of the way, limited transmit (RFC 3042)
+            // follows by itself. A probe goes out whatever the window says.
+            let least = if flight.probe_is_due() { self.full() } else { 0 };
+            return self.congestion.cwnd.saturating_sub(flight.board.pipe()).max(least);
+        }
         let extra = self.recovery.extra_segments() * self.full();
         let flight = self.recovery.flight(self.snd_una, self.snd_nxt);
         self.congestion.cwnd.saturating_add(extra).saturating_sub(flight)
@@ -133,7 +177,9 @@ impl Tcb {
         if share.len == unsent {
             return match delay {
                 Delay::None => true,
-                Delay::Nagle => sent == 0 || share.fin,
+                // With Minshall's modification: only a small segment in flight holds back another one, so that the end of
+                // a long write does not wait for its beginning.
+                Delay::Nagle => sent == 0 || share.fin || !self.marks.contains(Marks::SMALL_SENT),
                 Delay::Cork => share.fin,
             };
         }
@@ -148,7 +194,7 @@ impl Tcb {
         self.snd_una == self.snd_nxt
             && (held.queued > 0 || self.marks.contains(Marks::FIN_WANTED))
             && !self.marks.contains(Marks::FIN_SENT)
-            && !self.marks.contains(Marks::RESEND_ARMED)
-            && self.new_share(held, delay).is_none()
+            && !self.marks.contains(Marks::RESEND_ARMED | Marks::PERSIST)
+            && self.new_share(held, None, delay).is_none()
     }
 }

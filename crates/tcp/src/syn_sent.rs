@@ -33,6 +33,10 @@ impl Tcb {
         self.take_syn(cx, arrival, held);
         if arrival.has(Flags::ACK) {
             self.establish(cx, arrival, outcome);
+            if self.snd_una.is_before(arrival.repr.ack) {
+                // Text of our SYN was taken.
+                self.on_progress(cx, arrival, None, outcome);
+            }
             self.marks.insert(Marks::ACK_NOW);
             self.take_rest(cx, arrival, held, outcome);
         } else {
@@ -47,7 +51,7 @@ impl Tcb {
     /// First, check the ACK bit: it must acknowledge our SYN, and nothing else.
     fn check_ack_in_syn_sent(&self, arrival: &Arrival<'_>, outcome: &mut Outcome) -> Step {
         let ack = arrival.repr.ack;
-        let is_ours = ack.is_after(self.snd_una) && ack.is_at_or_before(self.snd_nxt);
+        let is_ours = ack.is_at_or_after(self.snd_una) && ack.is_at_or_before(self.snd_nxt);
         if !arrival.has(Flags::ACK) || is_ours {
             return Step::Continue(());
         }
@@ -78,7 +82,8 @@ impl Tcb {
         self.rcv_nxt = arrival.repr.seq + 1;
         self.rcv_edge = self.rcv_nxt;
         self.last_ack = self.rcv_nxt;
-        self.agree(&Agreed::new(cx.config, &arrival.repr.options));
+        let ecn = self.agrees_on_ecn(cx.config, arrival.repr.flags);
+        self.agree(&Agreed { ecn, ..Agreed::new(cx.config, &arrival.repr.options) });
         if let Some(stamps) = arrival.repr.options.timestamps {
             self.ts_recent = stamps.value;
         }

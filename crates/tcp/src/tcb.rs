@@ -28,7 +28,8 @@ use crate::window::Growth;
 #[repr(C)]
 pub struct Tcb {
     // ---- line 0: sending ----
-    /// SND.UNA: the oldest unacknowledged sequence number.
+    /// SND.UNA: the oldest unacknowledged sequence number. Our SYN is not counted: until it is acknowledged, in
+    /// SYN-SENT and SYN-RECEIVED, its own number is the one before, and text may be in flight behind it (RFC 7413).
     pub(crate) snd_una: SeqNumber,
     /// SND.NXT: the next to be sent for the first time. Never moves back; see `recovery` for what is resent.
     pub(crate) snd_nxt: SeqNumber,
@@ -52,7 +53,7 @@ pub struct Tcb {
     // ---- line 0: the two busy timers ----
     /// When to retransmit or to probe, if `RESEND_ARMED`; else when the last data was acknowledged.
     pub(crate) resend_at: Tick,
-    /// When the delayed acknowledgment is due, if `ACK_ARMED`.
+    /// When the delayed acknowledgment is due, if `ACK_ARMED`, or a segment that is held back may go, if `PACED`.
     pub(crate) ack_at: Tick,
     // ---- line 0: the rest ----
     pub(crate) marks: Marks,
@@ -135,10 +136,30 @@ bitflags! {
         const UNEVEN = 1 << 15;
         /// The SYN was sent more than once.
         const SYN_LOST = 1 << 16;
+        /// The peer's SYN brought a Fast Open cookie: in SYN-RECEIVED text goes both ways already.
+        const FAST_OPEN = 1 << 27;
+        /// `resend_at` is when to send a tail loss probe.
+        const PROBE_TIMER = 1 << 24;
+        /// `resend_at` is when segments that were overtaken count as lost.
+        const REORDER_TIMER = 1 << 25;
+        /// Segments were seen to overtake each other on this path.
+        const REORDERING = 1 << 26;
+        /// A segment that was not full has gone out since nothing was in flight: Nagle's algorithm holds the next.
+        const SMALL_SENT = 1 << 29;
         /// Segments shrank because something on the path swallows longer ones: the next acknowledgment proves it.
         const PATH_NEWS = 1 << 30;
         /// `mss` grows by probes alone.
         const PROBES_PATH = 1 << 31;
+        /// `ack_at` is when a segment that is held back may go.
+        const PACED = 1 << 17;
+        /// Both sides understand explicit congestion notification.
+        const ECN = 1 << 18;
+        /// Acknowledgments echo a congestion mark.
+        const ECHO = 1 << 19;
+        /// The next new data tells the peer that the window was reduced.
+        const CWR_NOW = 1 << 20;
+        /// `timed_seq` is SND.NXT as it was when a mark reduced the window; no round trip is being measured.
+        const ECN_HOLD = 1 << 21;
     }
 }
 
@@ -206,8 +227,8 @@ impl Tcb {
     pub(crate) fn new(cx: &Context<'_>, origin: &Origin, agreed: &Agreed) -> Self {
         let &Origin { state, iss, rcv_nxt, ts_offset, ts_recent } = origin;
         let mut tcb = Self {
-            snd_una: iss,
-            snd_nxt: iss,
+            snd_una: iss + 1,
+            snd_nxt: iss + 1,
             snd_wnd: 0,
             snd_wl1: rcv_nxt,
             rcv_nxt,
@@ -225,7 +246,7 @@ impl Tcb {
             quick_acks: cx.config.quick_acks,
             scales: Scales::default(),
             max_window_bits: 0,
-            timed_seq: iss,
+            timed_seq: iss + 1,
             timed_at: 0,
             rtt: Rtt::default(),
             congestion: Congestion::new(cx.config, u32::from(cx.config.mss), false),
@@ -245,13 +266,20 @@ impl Tcb {
 
     /// Settles what both SYNs have said.
     pub(crate) fn agree(&mut self, agreed: &Agreed) {
-        let &Agreed { mss, timestamps, sack, scales } = agreed;
+        let &Agreed { mss, timestamps, sack, ecn, scales } = agreed;
         self.scales = scales;
         self.marks.set(Marks::TIMESTAMPS, timestamps);
         self.marks.set(Marks::SACK, sack);
+        self.marks.set(Marks::ECN, ecn);
         self.mss = negotiate::payload_of(mss, timestamps);
         self.mss_max = self.mss;
         self.peer_segment = self.peer_segment.min(self.mss);
+    }
+
+    /// The number of our SYN, while that is not acknowledged.
+    #[inline]
+    pub(crate) fn syn_seq(&self) -> SeqNumber {
+        self.snd_una - 1
     }
 
     // ---- getters ----
@@ -322,6 +350,20 @@ impl Tcb {
     #[inline]
     pub(crate) fn fin_is_acked(&self) -> bool {
         self.marks.contains(Marks::FIN_SENT) && self.snd_una == self.snd_nxt
+    }
+
+    /// Whether our SYN had to be sent more than once.
+    #[inline]
+    pub const fn syn_was_lost(&self) -> bool {
+        self.marks.contains(Marks::SYN_LOST)
+    }
+
+    /// Whether queued data, or a FIN, may go out: behind a SYN-ACK too, where Fast Open has shown who the peer is.
+    #[inline]
+    pub(crate) fn transmits(&self) -> bool {
+        let fast = self.state == State::SynReceived
+            && self.marks.intersection(Marks::FAST_OPEN.union(Marks::SYN_NOW)) == Marks::FAST_OPEN;
+        self.state.transmits() || fast
     }
 
     /// A full segment, for arithmetic.

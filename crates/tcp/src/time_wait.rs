@@ -46,6 +46,14 @@ const REOPEN_GAP: u32 = u16::MAX as u32 + 2;
 /// RFC 7323, section 5.5.
 const TIMESTAMP_LIFETIME: Duration = Duration::from_secs(24 * 86_400);
 
+impl Tcb {
+    /// Whether something was received that is not acknowledged, and is to be at once: on entering TIME-WAIT, whether
+    /// the peer's FIN still is.
+    pub fn owes_acknowledgment(&self) -> bool {
+        self.marks.contains(Marks::ACK_NOW)
+    }
+}
+
 impl TimeWait {
     /// A record of nothing, for a table's empty places.
     pub fn vacant() -> Self {

@@ -13,8 +13,11 @@ impl Tcb {
     /// When [`on_deadline`](Self::on_deadline) is to be called; it may turn out that nothing was due.
     #[inline]
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        let armed = |mark, at: Tick| self.marks.contains(mark).then(|| at.instant(now));
-        let busy = earlier(armed(Marks::RESEND_ARMED, self.resend_at), armed(Marks::ACK_ARMED, self.ack_at));
+        let armed = |marks, at: Tick| self.marks.intersects(marks).then(|| at.instant(now));
+        let busy = earlier(
+            armed(Marks::RESEND_ARMED, self.resend_at),
+            armed(Marks::ACK_ARMED.union(Marks::PACED), self.ack_at),
+        );
         if self.marks.contains(Marks::SLOW_ARMED) {
             return earlier(busy, Some(self.slow_at.instant(now)));
         }
@@ -24,15 +27,17 @@ impl Tcb {
     /// The time has come (or passed) that `next_deadline` named: what is due becomes something that
     /// [`poll_transmit`](Self::poll_transmit) sends, or the end of the connection.
     pub fn on_deadline(&mut self, cx: &Context<'_>, held: &Held, flight: Option<&mut Flight>) -> Events {
-        let is_due = |tcb: &Self, mark, at: Tick| tcb.marks.contains(mark) && at.is_reached(cx.now);
+        let is_due = |tcb: &Self, marks, at: Tick| tcb.marks.intersects(marks) && at.is_reached(cx.now);
         let mut events = Events::empty();
-        if is_due(self, Marks::ACK_ARMED, self.ack_at) {
-            self.marks.remove(Marks::ACK_ARMED);
-            self.marks.insert(Marks::ACK_NOW);
+        if is_due(self, Marks::ACK_ARMED.union(Marks::PACED), self.ack_at) {
+            if self.marks.contains(Marks::ACK_ARMED) {
+                self.marks.insert(Marks::ACK_NOW);
+            }
+            self.marks.remove(Marks::ACK_ARMED | Marks::PACED);
         }
         if is_due(self, Marks::RESEND_ARMED, self.resend_at) {
             self.marks.remove(Marks::RESEND_ARMED);
-            events |= self.on_resend_timer(cx, flight);
+            events |= self.on_resend_timer(cx, held, flight);
         }
         if is_due(self, Marks::SLOW_ARMED, self.slow_at) {
             self.marks.remove(Marks::SLOW_ARMED);
@@ -50,21 +55,35 @@ impl Tcb {
             wait = wait.min(left.max(Duration::from_millis(1)));
         }
         self.marks.insert(Marks::RESEND_ARMED);
+        self.marks.remove(Marks::PROBE_TIMER | Marks::REORDER_TIMER);
         self.resend_at = Tick::after(cx.now, wait);
     }
 
-    fn on_resend_timer(&mut self, cx: &Context<'_>, flight: Option<&mut Flight>) -> Events {
+    fn on_resend_timer(&mut self, cx: &Context<'_>, held: &Held, mut flight: Option<&mut Flight>) -> Events {
+        if let Some(flight) = flight.as_deref_mut()
+            && self.state.is_synchronized()
+            && self.in_flight() > 0
+            && let Some(events) = self.on_early_timer(cx, held, flight)
+        {
+            return events;
+        }
         match self.state {
             State::SynSent | State::SynReceived => self.on_syn_timeout(cx),
             _ if self.marks.contains(Marks::PERSIST) => self.on_persist_timeout(cx),
             _ if self.in_flight() > 0 => self.on_timeout(cx, flight),
-            _ => Events::empty(),
+            _ => {
+                // Nothing more was heard of what had been sent again.
+                self.marks.set(Marks::UNEVEN, self.recovery.is_active() || self.backoff > 0);
+                Events::empty()
+            }
         }
     }
 
     /// MUST-22: the same mechanism for SYNs.
     fn on_syn_timeout(&mut self, cx: &Context<'_>) -> Events {
-        if self.retries >= cx.config.syn_retries {
+        let passive = self.marks.contains(Marks::FAST_OPEN);
+        let most = if passive { cx.config.syn_ack_retries } else { cx.config.syn_retries };
+        if self.retries >= most {
             return self.time_out();
         }
         self.retries += 1;
@@ -96,12 +115,21 @@ impl Tcb {
         if self.stalled_since.elapsed(cx.now) >= cx.config.user_timeout {
             return self.time_out();
         }
+        let mut events = Events::empty();
         if self.snd_wnd == 0 {
             // The peer closed its window over what is in flight: a probe, not a loss (SHLD-16, SHLD-17).
             self.marks.insert(Marks::RESEND_NOW);
+        } else if self.selects()
+            && let Some(flight) = flight
+        {
+            events |= self.on_selective_timeout(cx, flight);
+            self.marks.remove(Marks::RESEND_NOW);
         } else {
+            events |= Events::TIMED_RESEND;
             let out = self.recovery.flight(self.snd_una, self.snd_nxt);
             let (mss, first) = (self.full(), self.retries == 0);
+            let mut flight = flight;
+            self.tell_reduction(flight.as_deref_mut());
             let epoch = flight.map(|flight| &mut flight.epoch);
             self.congestion.on_timeout(cx.config, epoch, mss, out, first);
             self.recovery.resend_all(self.snd_una, self.snd_nxt);
@@ -113,7 +141,14 @@ impl Tcb {
         self.marks.insert(Marks::UNEVEN);
         self.arm_resend(cx);
         // R1 (MUST-20).
-        if self.retries == cx.config.stall_retries { Events::STALLED } else { Events::empty() }
+        events.set(Events::STALLED, self.retries == cx.config.stall_retries);
+        events
+    }
+
+    /// Whether the peer's window has been shut over what waits to be sent for at least `expiries` of the persist timer. For
+    /// a caller that is short of memory and looks for whom to let go (RFC 6429, section 3).
+    pub const fn is_shut_out(&self, expiries: u8) -> bool {
+        self.snd_wnd == 0 && self.backoff >= expiries && self.state.is_synchronized()
     }
 
     fn time_out(&mut self) -> Events {

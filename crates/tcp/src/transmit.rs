@@ -3,10 +3,11 @@
 //! The order: a SYN that is owed; what was lost; what is new; and, if none of these carried it, a bare
 //! acknowledgment or a probe.
 
-use freeway_wire::tcp::{Flags, Options, SeqNumber, Timestamps};
+use freeway_wire::tcp::{Flags, Options, SackBlocks, SeqNumber, Timestamps};
 
 use crate::clock::{Tick, micros};
 use crate::config::Context;
+use crate::ecn;
 use crate::negotiate::{self, Agreed};
 use crate::outcome::Held;
 use crate::recovery::Flight;
@@ -24,18 +25,34 @@ impl Tcb {
         &mut self,
         cx: &Context<'_>,
         held: &Held,
-        flight: Option<&mut Flight>,
+        mut flight: Option<&mut Flight>,
     ) -> Option<Outgoing> {
         if self.marks.contains(Marks::SYN_NOW) {
             return Some(self.emit_syn(cx, held));
         }
-        if self.state.transmits() {
-            if let Some(share) = self.share_to_resend(held) {
+        if self.marks.contains(Marks::ACK_NOW) && self.selects() && !held.gaps.is_empty() {
+            // The blocks take a segment of their own, rather than room from one full of data.
+            return Some(self.acknowledgment(cx, held));
+        }
+        if self.transmits() {
+            if let Some(flight) = flight.as_deref_mut() {
+                self.adopt_losses(flight);
+            }
+            let share = self.share_to_resend(held, flight.as_deref());
+            if let Some(share) = share
+                && !self.waits_for_release(cx, flight.as_deref())
+            {
                 return Some(self.emit_again(cx, held, flight, &share));
             }
             let delay = Delay::new(cx.config);
-            if let Some(share) = self.new_share(held, delay) {
+            let share = share.is_none().then(|| self.new_share(held, flight.as_deref(), delay));
+            if let Some(share) = share.flatten()
+                && !self.waits_for_release(cx, flight.as_deref())
+            {
                 return Some(self.emit_new(cx, held, flight, &share));
+            }
+            if let Some(share) = flight.as_deref().and_then(|flight| self.probe_share(held, flight)) {
+                return Some(self.emit_again(cx, held, flight, &share));
             }
             if self.needs_persist(held, delay) {
                 self.arm_persist(cx);
@@ -50,35 +67,45 @@ impl Tcb {
         None
     }
 
-    /// SYN in SYN-SENT, SYN-ACK in SYN-RECEIVED after a simultaneous open.
+    /// SYN in SYN-SENT, SYN-ACK in SYN-RECEIVED after a simultaneous open or with Fast Open.
     fn emit_syn(&mut self, cx: &Context<'_>, held: &Held) -> Outgoing {
         self.marks.remove(Marks::SYN_NOW);
-        let resent = self.snd_nxt != self.snd_una;
-        self.snd_nxt = self.snd_una + 1;
-        self.time(cx, self.snd_nxt, resent);
+        let resent = self.marks.intersects(Marks::RESEND_ARMED | Marks::SYN_LOST);
+        self.time(cx, self.snd_una, resent);
         self.timed_at = micros(cx.now);
         self.arm_resend(cx);
         let answers = self.state == State::SynReceived;
+        // RFC 7413, section 4.2.1: text in the first SYN, and not in those sent again.
+        let len = if answers || resent { 0 } else { held.queued.min(u32::from(cx.config.syn_payload)) };
+        if len > 0 {
+            self.snd_nxt = self.snd_una + len;
+        }
         let agreed = answers.then(|| Agreed {
             mss: self.mss,
             timestamps: self.marks.contains(Marks::TIMESTAMPS),
             sack: self.marks.contains(Marks::SACK),
+            ecn: self.marks.contains(Marks::ECN),
             scales: self.scales,
         });
+        let flags = match &agreed {
+            Some(agreed) => Flags::SYN | Flags::ACK | ecn::syn_ack_flags(agreed.ecn),
+            None => Flags::SYN | ecn::syn_flags(cx.config, resent),
+        };
         let echo = if answers { self.ts_recent } else { 0 };
         let stamps = Timestamps { value: self.timestamp(cx), echo };
         let window = cx.config.receive_window.saturating_sub(held.unread).min(u32::from(u16::MAX)) as u16;
+        if answers {
+            self.rcv_edge = self.rcv_edge.max(self.rcv_nxt + u32::from(window));
+            self.last_ack = self.rcv_nxt;
+        }
         // The SYN-ACK of a simultaneous open repeats the SYN, whose options the peer has seen or will see here.
         let scaled = self.scales.ours() > 0 || self.scales.theirs() > 0;
         Outgoing {
             window,
             options: negotiate::syn_options(cx.config, agreed.as_ref(), scaled, stamps),
             retransmission: resent,
-            ..Outgoing::control(
-                if answers { Flags::SYN | Flags::ACK } else { Flags::SYN },
-                self.snd_una,
-                if answers { self.rcv_nxt } else { SeqNumber(0) },
-            )
+            len,
+            ..Outgoing::control(flags, self.syn_seq(), if answers { self.rcv_nxt } else { SeqNumber(0) })
         }
     }
 
@@ -87,18 +114,20 @@ impl Tcb {
         &mut self,
         cx: &Context<'_>,
         held: &Held,
-        flight: Option<&mut Flight>,
+        mut flight: Option<&mut Flight>,
         share: &Share,
     ) -> Outgoing {
         if self.snd_una == self.snd_nxt {
-            self.begin_flight(cx);
+            self.begin_flight(cx, flight.as_deref_mut());
+            self.marks.remove(Marks::SMALL_SENT);
+        }
+        if share.len < self.full() {
+            self.marks.insert(Marks::SMALL_SENT);
         }
         let out = share.end().distance_from(self.snd_una);
         self.snd_nxt = share.end();
-        if let Some(flight) = flight {
-            flight.on_sent(self.snd_nxt, micros(cx.now));
-        }
         self.marks.set(Marks::FIN_SENT, share.fin);
+        let is_probe = self.marks.contains(Marks::FORCE);
         self.marks.remove(Marks::FORCE);
         self.time(cx, share.end(), false);
         // RFC 5681 lets the window grow only while it is what limits the sender (RFC 7661 says how much harm the
@@ -106,22 +135,29 @@ impl Tcb {
         let slow_start = self.congestion.in_slow_start();
         let filled = if slow_start { out.saturating_mul(2) } else { out.saturating_add(self.full()) };
         self.marks.set(Marks::CWND_LIMITED, filled >= self.congestion.cwnd);
-        if !self.marks.contains(Marks::RESEND_ARMED) {
+        match flight {
+            Some(flight) => self.after_sent(cx, flight, share),
             // RFC 6298, 5.1.
-            self.arm_resend(cx);
+            None if !self.marks.contains(Marks::RESEND_ARMED) => self.arm_resend(cx),
+            None => {}
         }
-        self.carry(cx, held, share, false)
+        let mut outgoing = self.carry(cx, held, share, false);
+        self.mark_new_data(&mut outgoing, is_probe);
+        outgoing
     }
 
     /// The first data after nothing was in flight.
-    fn begin_flight(&mut self, cx: &Context<'_>) {
-        if self.marks.contains(Marks::RESEND_ARMED) {
+    fn begin_flight(&mut self, cx: &Context<'_>, flight: Option<&mut Flight>) {
+        if self.marks.contains(Marks::RESEND_ARMED | Marks::PERSIST) {
             // The persist timer: what is sent now is guarded by the retransmission timer instead, which goes on
             // doubling while the window stays closed.
             self.marks.remove(Marks::PERSIST | Marks::RESEND_ARMED);
+        } else if self.marks.contains(Marks::RESEND_ARMED) {
+            // What was sent again was still on somebody's mind; what is sent now has a time-out of its own.
+            self.marks.remove(Marks::RESEND_ARMED);
         } else if self.resend_at.elapsed(cx.now) > self.timeout(cx.config) {
             let mss = self.full();
-            self.congestion.after_idle(cx.config, None, mss);
+            self.congestion.after_idle(cx.config, flight.map(|flight| &mut flight.epoch), mss);
         }
     }
 
@@ -136,9 +172,6 @@ impl Tcb {
         let is_head = share.seq == self.snd_una;
         self.marks.remove(Marks::RESEND_NOW);
         self.recovery.on_resent(share.end());
-        if let Some(flight) = flight {
-            flight.on_resent(share.seq, share.end(), micros(cx.now));
-        }
         self.time(cx, share.end(), true);
         if is_head {
             self.timed_at = micros(cx.now);
@@ -146,6 +179,9 @@ impl Tcb {
         self.retransmitted = self.retransmitted.saturating_add(1);
         if is_head || !self.marks.contains(Marks::RESEND_ARMED) {
             self.arm_resend(cx);
+        }
+        if let Some(flight) = flight {
+            self.after_resent(cx, flight, share);
         }
         self.carry(cx, held, share, true)
     }
@@ -155,7 +191,8 @@ impl Tcb {
     fn time(&mut self, cx: &Context<'_>, end: SeqNumber, resent: bool) {
         if resent {
             self.marks.remove(Marks::TIMING);
-        } else if !self.marks.contains(Marks::TIMING) && !self.recovery.is_active() {
+        } else if !self.marks.contains(Marks::TIMING) && !self.recovery.is_active() && !self.is_timing_held()
+        {
             self.marks.insert(Marks::TIMING);
             self.timed_seq = end;
             self.timed_at = micros(cx.now);
@@ -165,10 +202,11 @@ impl Tcb {
     /// A segment with a share of the stream. PSH marks the end of what is queued (MUST-61).
     fn carry(&mut self, cx: &Context<'_>, held: &Held, share: &Share, retransmission: bool) -> Outgoing {
         let offset = share.seq.distance_from(self.snd_una);
-        let mut flags = Flags::ACK;
+        let bare = Held { gaps: SackBlocks::NONE, ..*held };
+        let base = self.acknowledgment(cx, &bare);
+        let mut flags = base.flags;
         flags.set(Flags::FIN, share.fin);
         flags.set(Flags::PSH, share.len > 0 && offset.saturating_add(share.len) >= held.queued);
-        let base = self.acknowledgment(cx, held);
         Outgoing { seq: share.seq, flags, offset, len: share.len, retransmission, ..base }
     }
 
@@ -179,9 +217,32 @@ impl Tcb {
         self.last_ack = self.rcv_nxt;
         Outgoing {
             window,
-            options: self.options(cx),
-            ..Outgoing::control(Flags::ACK, self.snd_nxt, self.rcv_nxt)
+            options: self.options(cx, held),
+            ..Outgoing::control(Flags::ACK | self.echo_flags(), self.snd_nxt, self.rcv_nxt)
         }
+    }
+
+    /// Whether an acknowledgment is owed now, that [`Held::gaps`] is to be filled in for.
+    #[inline]
+    pub const fn owes_blocks(&self, held: &Held) -> bool {
+        held.out_of_order && self.marks.contains(Marks::ACK_NOW) && self.marks.contains(Marks::SACK)
+    }
+
+    /// An acknowledgment, to be sent at once, that reports a segment received twice (RFC 2883): `first..behind_last` are
+    /// its sequence numbers. `held.gaps` is filled in.
+    pub fn report_duplicate(
+        &mut self,
+        cx: &Context<'_>,
+        held: &Held,
+        (first, behind_last): (SeqNumber, SeqNumber),
+    ) -> Outgoing {
+        // Section 4.2, 1: the report comes first; the block that contains it, if there is one, next.
+        let mut gaps = SackBlocks::NONE;
+        gaps.push(first, behind_last);
+        for (from, to) in held.gaps.iter() {
+            gaps.push(from, to);
+        }
+        self.acknowledgment(cx, &Held { gaps, ..*held })
     }
 
     /// RFC 9293, section 3.8.4: no data, and a sequence number the peer has acknowledged already, so that it
@@ -193,10 +254,11 @@ impl Tcb {
     }
 
     /// The options of every segment but a SYN.
-    fn options(&self, cx: &Context<'_>) -> Options {
+    fn options(&self, cx: &Context<'_>, held: &Held) -> Options {
         let stamps = Timestamps { value: self.timestamp(cx), echo: self.ts_recent };
         let has_stamps = self.marks.contains(Marks::TIMESTAMPS);
-        Options { timestamps: has_stamps.then_some(stamps), ..Options::default() }
+        let sack = if self.selects() { held.gaps } else { SackBlocks::NONE };
+        Options { timestamps: has_stamps.then_some(stamps), sack, ..Options::default() }
     }
 
     fn arm_persist(&mut self, cx: &Context<'_>) {

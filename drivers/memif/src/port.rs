@@ -1,10 +1,10 @@
 //! One queue of an interface, as the core that polls it sees it.
 
-use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::{fmt, io};
 
-use freeway_mem::{PacketPool, RxBurst, TxBurst};
+use freeway_mem::{BufferFile, PacketPool, RxBurst, TxBurst};
 use freeway_port::{Armed, Port, PortCounters, PortInfo, RxQueue, TxQueue};
 use rustix::event::{Timespec, epoll};
 
@@ -68,7 +68,7 @@ impl MemifQueue {
         // Room for the packets of any connection to come: the data path allocates nothing.
         let (rx_slots, tx_slots) = (lends.unwrap_or(0), lends.unwrap_or(0));
         let loans = match lends {
-            Some(_) => Loans::Unknown {
+            Some(_) => Loans::Unattached {
                 rx: (0..rx_slots).map(|_| None).collect(),
                 tx: (0..tx_slots).map(|_| None).collect(),
             },
@@ -100,8 +100,8 @@ impl fmt::Debug for MemifQueue {
 enum Loans {
     /// This end does not lend.
     None,
-    /// It would, but the pool is not known yet.
-    Unknown { rx: Box<[Option<freeway_mem::Packet>]>, tx: Box<[Option<freeway_mem::SharedPacket>]> },
+    /// It would, but has not been attached to a pool yet.
+    Unattached { rx: Box<[Option<freeway_mem::Packet>]>, tx: Box<[Option<freeway_mem::SharedPacket>]> },
     /// The pool of this core.
     Of { rx: RxLoan, tx: TxLoan },
 }
@@ -156,12 +156,9 @@ impl Memif {
         &self.status
     }
 
-    /// The connection came or went, or the pool is not yet known. What cannot be done now is done by a later burst.
+    /// The connection came or went. What cannot be done now is done by a later burst.
     #[cold]
-    fn look_at_changes(&mut self, pool: Option<&PacketPool>) {
-        if !self.introduce(pool) {
-            return;
-        }
+    fn look_at_changes(&mut self) {
         let generation = self.queue.generation();
         if let Some(link) = &mut self.link {
             // First comes what the last peer has sent; then its end; then the next.
@@ -175,35 +172,6 @@ impl Memif {
         if let Some(offered) = offered {
             self.take_up(offered);
         }
-    }
-
-    /// Tells the control thread whether the pool can be lent. True when there is nothing to tell (any more).
-    fn introduce(&mut self, pool: Option<&PacketPool>) -> bool {
-        let Loans::Unknown { rx, tx } = &mut self.loans else { return true };
-        let Some(pool) = pool else { return false };
-        let Some(mut slot) = self.queue.try_slot() else { return false };
-        // SAFETY: needed to lend the pool. The configuration says that the peer is trusted like a card (`Trust::Full`,
-        // without which there are no loans).
-        let shared = unsafe { pool.shared_buffers() };
-        let reach = shared.filter(|shared| u32::try_from(shared.bytes).is_ok());
-        slot.pool =
-            match reach.and_then(|shared| Some((shared.file.try_clone_to_owned().ok()?, shared.bytes))) {
-                Some((file, bytes)) => {
-                    let (rx, tx) = (std::mem::take(rx), std::mem::take(tx));
-                    self.loans = Loans::Of {
-                        rx: RxLoan { pool: pool.clone(), packets: rx },
-                        tx: TxLoan { pool: pool.clone(), packets: tx },
-                    };
-                    PoolOffer::Shared(file, bytes)
-                }
-                None => {
-                    self.loans = Loans::None;
-                    PoolOffer::Private
-                }
-            };
-        drop(slot);
-        self.handle.wake();
-        true
     }
 
     fn take_up(&mut self, offered: QueueLink) {
@@ -257,12 +225,12 @@ impl RxQueue for Memif {
     #[inline]
     fn rx_burst(&mut self, pool: &PacketPool, into: &mut RxBurst) -> usize {
         if self.has_changes() {
-            self.look_at_changes(Some(pool));
+            self.look_at_changes();
         }
         let before = into.len();
         let Some(link) = &mut self.link else { return 0 };
-        let mut ended = Ok(());
-        if let Some(rx) = &mut link.rx {
+        let mut ended = link.tx.as_mut().map_or(Ok(()), |tx| tx.reap(self.loans.tx()));
+        if let (Ok(()), Some(rx)) = (ended, &mut link.rx) {
             ended = rx.burst(pool, self.loans.rx(), into, &mut self.counters);
         }
         let received = into.len() - before;
@@ -302,7 +270,7 @@ impl TxQueue for Memif {
     #[inline]
     fn tx_burst(&mut self, from: &mut TxBurst) -> usize {
         if self.has_changes() {
-            self.look_at_changes(None);
+            self.look_at_changes();
         }
         let before = from.len();
         let tx = self.link.as_mut().filter(|link| link.ending.is_none()).and_then(|link| link.tx.as_mut());
@@ -320,6 +288,43 @@ impl TxQueue for Memif {
 }
 
 impl Port for Memif {
+    /// Lends the pool from here on, if the peer is trusted and the pool [shared](freeway_mem::PoolConfig::shared). A
+    /// client that trusts its peer dials only now.
+    fn attach(&mut self, pool: &PacketPool) -> io::Result<()> {
+        let (rx, tx) = match &mut self.loans {
+            Loans::None => return Ok(()),
+            Loans::Of { .. } => return Err(io::Error::new(io::ErrorKind::AlreadyExists, "attached already")),
+            Loans::Unattached { rx, tx } => (rx, tx),
+        };
+        // SAFETY: needed to lend the pool. The configuration says that the peer is trusted like a card (`Trust::Full`,
+        // without which there are no loans).
+        let file = unsafe { pool.memory().file() };
+        // Descriptors name places by 32 bits.
+        let offer = match file.filter(|file| u32::try_from(file.bytes).is_ok()) {
+            Some(BufferFile { file, bytes }) => {
+                let offer = PoolOffer::Shared(file.try_clone_to_owned()?, bytes);
+                let (rx, tx) = (std::mem::take(rx), std::mem::take(tx));
+                self.loans = Loans::Of {
+                    rx: RxLoan { pool: pool.clone(), packets: rx },
+                    tx: TxLoan { pool: pool.clone(), packets: tx },
+                };
+                offer
+            }
+            None => {
+                self.loans = Loans::None;
+                PoolOffer::Private
+            }
+        };
+        // The control thread keeps this lock for moments only, and no burst waits for it.
+        self.queue.slot().pool = offer;
+        self.handle.wake();
+        Ok(())
+    }
+
+    fn lent(&self) -> u32 {
+        self.link.as_ref().and_then(|link| link.rx.as_ref()).map_or(0, Rx::lent)
+    }
+
     fn info(&self) -> &PortInfo {
         &self.info
     }

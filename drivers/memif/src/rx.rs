@@ -101,6 +101,14 @@ impl Rx {
         Ok(())
     }
 
+    /// How many packets of the pool lie with the peer, to be filled.
+    pub(crate) fn lent(&self) -> u32 {
+        match self.buffers {
+            Buffers::Lent { .. } => self.lent.wrapping_sub(self.next).into(),
+            Buffers::Peer | Buffers::Own { .. } => 0,
+        }
+    }
+
     /// Whether there is something to receive; a lie of the peer is, too.
     pub(crate) fn has_frames(&self) -> bool {
         let ring = &self.channel.ring;
@@ -155,6 +163,12 @@ impl Rx {
             self.next = self.next.wrapping_add(1);
             waiting -= 1;
             if is_same {
+                // Without others for all the slots that want one the packet is lent again, and the frame is lost.
+                let missing = self.loan_max.saturating_sub(self.lent.wrapping_sub(self.next));
+                if loan.pool.available() < missing.into() {
+                    counters.rx_dropped_no_buffer += 1;
+                    continue;
+                }
                 accept(packet, into, counters);
             } else {
                 deliver(pool, packet.len(), into, counters, |room| room.copy_from_slice(packet.data()));
@@ -207,7 +221,7 @@ impl Rx {
         }
         let ring = &self.channel.ring;
         let before = self.lent;
-        for _ in 0..missing.min(loan.pool.available() as u16) {
+        for _ in 0..u32::from(missing).min(loan.pool.available()) {
             let Some(place) = loan.packets.get_mut(ring.slot(self.lent)) else { break };
             let Some(packet) = loan.pool.alloc() else { break };
             let length = packet.tailroom() as u32;

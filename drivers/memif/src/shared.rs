@@ -49,7 +49,7 @@ impl Bell {
 /// What a port has told about its packet pool.
 #[derive(Debug)]
 pub(crate) enum PoolOffer {
-    /// The port has not received yet.
+    /// The port has not been attached to it yet.
     Unknown,
     /// The pool is nobody else's.
     Private,
@@ -98,7 +98,7 @@ impl Queue {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// For the control thread.
+    /// For the control thread, and for a port before its first burst.
     pub(crate) fn slot(&self) -> MutexGuard<'_, Slot> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -125,6 +125,16 @@ impl Tx {
         let _ = rustix::io::write(&self.channel.interrupt, &1_u64.to_ne_bytes());
     }
 
+    /// Lets go of packets that the peer has read, if it has any. A core without packets has none to send, and so none
+    /// come back by [`Tx::burst`].
+    #[inline]
+    pub(crate) fn reap(&mut self, loan: Option<&mut TxLoan>) -> Result<(), Reason> {
+        match loan {
+            Some(loan) if self.held != self.next => self.take_back(loan),
+            _ => Ok(()),
+        }
+    }
+
     /// Lets go of the packets that the peer has read.
     #[inline(always)]
     fn take_back(&mut self, loan: &mut TxLoan) -> Result<(), Reason> {

@@ -5,6 +5,7 @@
 //! - [`peer`]: what Linux clients do to it, over ordinary blocking sockets;
 //! - [`impair`]: a bridge between two interfaces that loses, delays, reorders, doubles and corrupts frames;
 //! - [`lab`]: all of these put together, as tests use them;
+//! - [`pair`]: a server on a veth pair by AF_XDP;
 //! - [`privilege`]: what happens to a test that may not do all this.
 //!
 //! The tests themselves stand in `tests/`. Those that need the server are ignored by a plain `cargo test`;
@@ -18,6 +19,7 @@
 pub mod impair;
 pub mod lab;
 pub mod netns;
+pub mod pair;
 pub mod peer;
 pub mod privilege;
 pub mod server;

@@ -83,6 +83,18 @@ impl Server {
         Ok(())
     }
 
+    /// Ends it by SIGKILL, which it cannot know of.
+    ///
+    /// # Errors
+    ///
+    /// When it had ended by itself.
+    pub fn kill(mut self) -> Result<()> {
+        ensure!(self.is_running(), "it had ended by itself\n{}", self.tail());
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     fn end(&mut self) -> Result<ExitStatus> {
         if let Some(status) = self.child.try_wait()? {
             bail!("it had ended by itself with {status} (signal {:?})\n{}", status.signal(), self.tail());

@@ -104,7 +104,9 @@ impl End {
             ..Config::default()
         };
         let queue = open(&[config])?.pop().and_then(|mut queues| queues.pop()).context("one queue")?;
-        Ok(Self { port: queue.into_port(), pool })
+        let mut port = queue.into_port();
+        port.attach(&pool)?;
+        Ok(Self { port, pool })
     }
 
     /// Polls until there are so many links, and `gone` of them are over.

@@ -65,6 +65,10 @@ impl Application for Recorder {
         self.hear(&conn, "writable");
     }
 
+    fn stalled(&mut self, conn: Conn<'_, Self::Conn>) {
+        self.hear(&conn, "stalled");
+    }
+
     fn closed(&mut self, _: &mut Stack<Self::Conn>, ended: Ended<Self::Conn>) {
         let Ended { id, reason, .. } = ended;
         let Some(ports) = self.names.remove(&id) else { return };

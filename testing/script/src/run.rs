@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::{Context as _, anyhow, bail, ensure};
 use freeway_base::Instant;
 use freeway_stack::ListenConfig;
-use freeway_tcp::{Config, State};
+use freeway_tcp::{Config, EcnMode, State};
 use freeway_wire::Protocol;
 
 use crate::expect::{check_icmp, check_segment, describe};
@@ -84,7 +84,8 @@ impl Runner {
             version,
             setup: Setup::new(),
             host: None,
-            tcp: Config::default(),
+            // Scenarios that are about congestion marks ask for them.
+            tcp: Config { ecn: EcnMode::Passive, ..Config::default() },
             listen: ListenConfig::new(0),
             flows: HashMap::from([(String::new(), Flow::new(version, 0, PEER_PORT))]),
             current: String::new(),

@@ -38,10 +38,20 @@ pub(crate) fn of_tcp(config: &mut Config, key: &str, values: &[String]) -> anyho
         "timestamps" => config.timestamps = switch(value)?,
         "wscale" => config.window_scale = switch(value)?,
         "sack" => config.sack = switch(value)?,
+        "ecn" => config.ecn = value.parse()?,
+        "cc" => config.congestion = value.parse()?,
+        "hystart" => config.hystart = switch(value)?,
+        "pacing" => config.pacing = switch(value)?,
         "nagle" => config.nagle = switch(value)?,
         "delack" => config.delayed_ack = optional(value)?,
         "quickacks" => config.quick_acks = number(value)?,
-        "window" => config.receive_window = number(value)?,
+        "window" => {
+            config.receive_window = number(value)?;
+            config.receive_window_max = config.receive_window;
+        }
+        "window-max" => config.receive_window_max = number(value)?,
+        "dscp" => config.dscp = number(value)?,
+        "hop-limit" => config.hop_limit = Some(number(value)?),
         "mss" => config.mss = number(value)?,
         "iw" => config.initial_window = number(value)?,
         "rto-min" => config.rto_min = span(value)?,

@@ -8,8 +8,18 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod abuse;
+#[cfg(test)]
+mod lab;
+#[cfg(test)]
+mod path;
 mod plan;
+#[cfg(test)]
+mod settings;
 mod traffic;
+#[cfg(test)]
+mod windows;
 mod world;
 
 pub use plan::Plan;

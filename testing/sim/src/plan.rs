@@ -23,6 +23,8 @@ pub struct Plan {
     pub connections: u32,
     /// Over IPv6 instead of IPv4.
     pub ipv6: bool,
+    /// With Fast Open: requests may travel in SYNs.
+    pub fast_open: bool,
     /// TCP's settings on both hosts.
     pub tcp: Config,
 }
@@ -46,6 +48,7 @@ impl Plan {
             connections: if rng.chance(0.25) { 4 } else { 64 },
             ipv6: rng.chance(0.5),
             tcp: tcp(&mut rng),
+            fast_open: rng.chance(0.25),
         }
     }
 }

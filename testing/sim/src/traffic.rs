@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 
 use freeway_base::{Instant, Rng};
-use freeway_stack::{Application, CloseReason, Conn, ConnectConfig, Ended, ListenConfig, Stack};
-use freeway_tcp::Config;
+use freeway_stack::{Application, CloseReason, Conn, ConnectConfig, Ended, FastOpen, ListenConfig, Stack};
+use freeway_tcp::{Config, State};
+
+use crate::plan::Plan;
 
 /// The server's port.
 pub(crate) const PORT: u16 = 7;
@@ -52,12 +54,16 @@ pub(crate) struct Client {
     numbers: u32,
     pub(crate) outcome: Streams,
     open: u32,
+    /// Tries Fast Open, and writes as soon as it connects.
+    fast_open: bool,
 }
 
 impl Client {
-    pub(crate) fn new(server: SocketAddr, config: Config, rng: Rng, streams: u32, len_max: u32) -> Self {
+    pub(crate) fn new(server: SocketAddr, plan: &Plan, rng: Rng) -> Self {
+        let Plan { tcp: config, streams, stream_bytes_max: len_max, fast_open, .. } = *plan;
         Self {
             server,
+            fast_open,
             config,
             rng,
             to_open: streams,
@@ -94,6 +100,14 @@ impl Client {
         }
     }
 
+    /// Writes what may go with the SYN. It is finished with when the connection is open.
+    fn begin(conn: &mut Conn<'_, Stream>) {
+        const FIRST: u32 = 1_000;
+        let Stream { number, len, .. } = *conn.state();
+        let bytes: Vec<u8> = (0..len.min(FIRST)).map(|place| byte_at(number, place)).collect();
+        conn.state().written = conn.write(&bytes) as u32;
+    }
+
     fn compare(&mut self, conn: &mut Conn<'_, Stream>) {
         loop {
             let Stream { number, read, .. } = *conn.state();
@@ -120,7 +134,11 @@ impl Application for Client {
 
     fn turn(&mut self, stack: &mut Stack<Stream>, now: Instant) {
         while self.to_open > 0 && now >= self.next_open {
-            let connect = ConnectConfig { tcp: self.config, ..ConnectConfig::new(self.server) };
+            let connect = ConnectConfig {
+                tcp: self.config,
+                fast_open: self.fast_open,
+                ..ConnectConfig::new(self.server)
+            };
             // The table may be full for a moment: then it is tried again at the next time.
             if let Ok(id) = stack.connect(&connect) {
                 self.to_open -= 1;
@@ -129,6 +147,10 @@ impl Application for Client {
                 let len = self.rng.below(self.len_max + 1);
                 if let Some(mut conn) = stack.conn(id) {
                     *conn.state() = Stream { number: self.numbers, len, ..Stream::default() };
+                    // A stream of nothing would end before it began.
+                    if self.fast_open && len > 0 {
+                        Self::begin(&mut conn);
+                    }
                 }
             }
             let pause = u64::from(self.rng.below(20_000));
@@ -149,7 +171,10 @@ impl Application for Client {
     }
 
     fn writable(&mut self, mut conn: Conn<'_, Stream>) {
-        Self::send(&mut conn);
+        // What is finished before it is open is deleted (RFC 9293, section 3.10.4): `connected` goes on.
+        if conn.info().is_some_and(|info| info.state != State::SynSent) {
+            Self::send(&mut conn);
+        }
     }
 
     fn closed(&mut self, _: &mut Stack<Stream>, ended: Ended<Stream>) {
@@ -167,11 +192,12 @@ impl Application for Client {
 /// A server that sends back what it receives.
 pub(crate) struct Server {
     config: Config,
+    fast_open: bool,
 }
 
 impl Server {
-    pub(crate) const fn new(config: Config) -> Self {
-        Self { config }
+    pub(crate) const fn new(plan: &Plan) -> Self {
+        Self { config: plan.tcp, fast_open: plan.fast_open }
     }
 
     fn pump(conn: &mut Conn<'_, Stream>) {
@@ -193,7 +219,11 @@ impl Application for Server {
     type Conn = Stream;
 
     fn start(&mut self, stack: &mut Stack<Stream>, _: Instant) {
-        let listening = stack.listen(&ListenConfig { tcp: self.config, ..ListenConfig::new(PORT) });
+        let listening = stack.listen(&ListenConfig {
+            tcp: self.config,
+            fast_open: self.fast_open.then(FastOpen::default),
+            ..ListenConfig::new(PORT)
+        });
         debug_assert!(listening.is_ok(), "a fresh stack has no listener");
     }
 

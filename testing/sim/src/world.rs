@@ -106,7 +106,7 @@ impl World {
             .memory(Memory::Heap);
         config.stack.large_pool.buffers = 2;
 
-        let client = Client::new(server_addr, plan.tcp, rng.fork(), plan.streams, plan.stream_bytes_max);
+        let client = Client::new(server_addr, plan, rng.fork());
         let near: Box<dyn Port> = match capture {
             Some(path) => Box::new(Capture::new(near, clock.clone(), BufWriter::new(File::create(path)?))?),
             None => Box::new(near),
@@ -115,7 +115,7 @@ impl World {
         let client = config.build(Mailboxes::single()?, now, client, [interface])?;
         config.seed = Seed(rng.next_u64());
         let interface = addresses(2).into_iter().fold(Interface::new(far), Interface::address);
-        let server = config.build(Mailboxes::single()?, now, Server::new(plan.tcp), [interface])?;
+        let server = config.build(Mailboxes::single()?, now, Server::new(plan), [interface])?;
         Ok(Self { client, server, faults, clock, now, turns: 0 })
     }
 

@@ -368,6 +368,11 @@ impl Inner {
         ((place.index() as usize) << self.shift) + place.offset()
     }
 
+    /// The first byte of the first buffer.
+    pub(super) const fn buffers(&self) -> NonNull<u8> {
+        self.buffers
+    }
+
     #[cfg(test)]
     pub(super) const fn mapping(&self) -> &SharedMapping {
         &self.mapping

@@ -43,6 +43,12 @@
 //! - [`Parked`] is neither `Clone` nor `Copy`, has no public constructor, and carries its pool's number, which no
 //!   other pool of the process ever gets: it stands for exactly one of the counted holders.
 //!
+//! # Buffers in a device's hands
+//!
+//! [`Packet::into_raw`] gives a buffer up by number, for a device to write to, and [`PacketPool::from_raw`] makes a
+//! packet of what it wrote. Until then nobody in this process reaches the bytes, and the buffer counts as in use.
+//! [`PacketPool::memory`] tells the device where buffers lie, and gives the file to one that is another process.
+//!
 //! # How long a pool lives
 //!
 //! [`PacketPool`] handles are counted; packets are not, for that would cost each allocation. When the last handle
@@ -53,11 +59,11 @@ mod inner;
 mod packet;
 mod parked;
 mod place;
+mod raw;
 mod shared;
 
 use core::fmt;
 use core::ptr::NonNull;
-use std::os::fd::BorrowedFd;
 
 use freeway_base::counters;
 
@@ -67,6 +73,7 @@ pub use packet::Packet;
 pub use parked::Parked;
 pub use place::PacketFlags;
 use place::{INDEX_MAX, OFFSET_MAX, Place};
+pub use raw::{BufferFile, BufferMemory};
 pub use shared::SharedPacket;
 
 /// How large a pool is.
@@ -80,7 +87,7 @@ pub struct PoolConfig {
     /// Where a fresh packet's data begins, in bytes: room for headers to be put before it. Default 128.
     pub headroom: u16,
     /// Whether the buffers lie in a file of their own that another process may be given
-    /// ([`PacketPool::shared_buffers`]), instead of in the arena, whose file nobody else may see. Default false. It
+    /// ([`BufferMemory::file`]), instead of in the arena, whose file nobody else may see. Default false. It
     /// costs one file descriptor, and one more mapping rounded up to whole pages.
     pub shared: bool,
 }
@@ -136,15 +143,6 @@ counters! {
         /// Allocations that found no free buffer.
         failures,
     }
-}
-
-/// The memory of a pool's buffers, as another process maps it.
-#[derive(Clone, Copy, Debug)]
-pub struct SharedBuffers<'a> {
-    /// The memory file; the buffers begin at its first byte.
-    pub file: BorrowedFd<'a>,
-    /// Its size in bytes.
-    pub bytes: usize,
 }
 
 /// A handle on a pool of packet buffers. Cloning makes another handle on the same pool.
@@ -240,32 +238,6 @@ impl PacketPool {
     #[inline(always)]
     pub fn owns(&self, packet: &SharedPacket) -> bool {
         packet.is_in(self.inner)
-    }
-
-    /// Whether both are handles on one pool.
-    #[inline(always)]
-    pub fn is_same(&self, other: &Self) -> bool {
-        self.inner == other.inner
-    }
-
-    /// Whether the buffers lie in a file of their own ([`PoolConfig::shared`]).
-    pub fn is_shared(&self) -> bool {
-        self.inner().buffer_file().is_some()
-    }
-
-    /// The file with the buffers, to be given to another process. `None` unless [`PoolConfig::shared`].
-    ///
-    /// The file holds nothing but buffers, from its first byte on: buffer `n` begins at `n * buffer_size`, and a
-    /// packet's data at [`Packet::region_offset`]. Its size is sealed.
-    ///
-    /// # Safety
-    ///
-    /// Whoever maps the file can read and write every packet at any time, also while this process looks at it. Only
-    /// a process that is trusted like a card with access to memory may have it: one that writes to no buffer but
-    /// those it was given, and to those only until it gives them back.
-    pub unsafe fn shared_buffers(&self) -> Option<SharedBuffers<'_>> {
-        let (file, bytes) = self.inner().buffer_file()?;
-        Some(SharedBuffers { file, bytes })
     }
 
     /// The size of a buffer in bytes.

@@ -51,6 +51,12 @@ impl Place {
         Self(((index as u64) << INDEX_SHIFT) | ((offset as u64) << OFFSET_SHIFT))
     }
 
+    /// `len` bytes at `offset`, neither larger than its field.
+    #[inline(always)]
+    pub(super) const fn spanning(index: u32, offset: usize, len: usize) -> Self {
+        Self(((index as u64) << INDEX_SHIFT) | ((offset as u64) << OFFSET_SHIFT) | len as u64)
+    }
+
     #[inline(always)]
     pub(super) const fn index(self) -> u32 {
         (self.0 >> INDEX_SHIFT) as u32

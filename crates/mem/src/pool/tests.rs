@@ -447,8 +447,8 @@ fn shared_buffers_lie_in_a_file_of_their_own() {
     let pool = pool(&config);
     let mut packets: Vec<_> = (0..16_u8).map(|number| packet(&pool, &[number; 9])).collect();
     // SAFETY: needed to see the file as another process would. Nobody writes to it.
-    let shared = unsafe { pool.shared_buffers() }.unwrap();
-    assert!(pool.is_shared() && shared.bytes >= 16 * 256);
+    let shared = unsafe { pool.memory().file() }.unwrap();
+    assert!(pool.memory().is_shared() && pool.memory().bytes == 16 * 256 && shared.bytes >= 16 * 256);
     for (number, packet) in (0..).zip(&mut packets) {
         packet.trim_front(1);
         assert_eq!(packet.region_offset(), packet.buffer() as usize * 256 + 32 + 1);
@@ -470,5 +470,5 @@ fn shared_buffers_lie_in_a_file_of_their_own() {
 fn buffers_in_the_arena_are_shared_with_nobody() {
     let pool = pool(&config(2));
     // SAFETY: needed to ask; there is no file to misuse.
-    assert!(!pool.is_shared() && unsafe { pool.shared_buffers() }.is_none());
+    assert!(!pool.memory().is_shared() && unsafe { pool.memory().file() }.is_none());
 }

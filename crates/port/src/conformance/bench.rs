@@ -31,8 +31,9 @@ pub(super) struct Bench<P, Q> {
 }
 
 impl<P: Port, Q: Peer> Bench<P, Q> {
-    pub(super) fn new(port: P, peer: Q) -> Self {
+    pub(super) fn new(mut port: P, peer: Q) -> Self {
         let pool = pool_for(port.info(), 2_048);
+        port.attach(&pool).expect("the port takes the pool");
         Self { port, peer, pool }
     }
 

@@ -20,6 +20,7 @@ mod dice;
 mod lane;
 
 use std::cell::RefCell;
+use std::io;
 use std::rc::Rc;
 
 use freeway_base::{Instant, Rng, Seed};
@@ -205,6 +206,14 @@ impl<P: Port, C: Clock> TxQueue for Fault<P, C> {
 }
 
 impl<P: Port, C: Clock> Port for Fault<P, C> {
+    fn attach(&mut self, pool: &PacketPool) -> io::Result<()> {
+        self.port.attach(pool)
+    }
+
+    fn lent(&self) -> u32 {
+        self.port.lent()
+    }
+
     fn info(&self) -> &PortInfo {
         self.port.info()
     }

@@ -16,8 +16,9 @@
 //!
 //! (RFC 4861, section 7.3.2, used for ARP as well.) Every state's wait has one length, so each state keeps its
 //! entries in a list in the order of their deadlines: the first is always the next one due, and nothing is
-//! searched. The lists also say who goes when the cache is full: first those that never answered, so that a
-//! scan through many addresses displaces only its own entries; then the stale, oldest first; those in use last.
+//! searched. The lists also say who goes when the cache is full: first groups, which need no asking; then those that
+//! never answered, so that a scan through many addresses displaces only its own entries; then the stale, oldest first;
+//! those in use last.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -82,7 +83,7 @@ pub(crate) enum State {
 const STATES: usize = 7;
 /// Who goes first when the cache is full.
 const EVICTION: [State; 6] =
-    [State::Incomplete, State::Permanent, State::Stale, State::Probe, State::Reachable, State::Delay];
+    [State::Permanent, State::Incomplete, State::Stale, State::Probe, State::Reachable, State::Delay];
 /// States that end by themselves.
 const TIMED: [State; 4] = [State::Incomplete, State::Reachable, State::Delay, State::Probe];
 

@@ -301,14 +301,14 @@ impl Net {
         if let Some(index) = self.neighbors.find(key) {
             return Some(index);
         }
+        let Some(mac) = self.group_mac(key) else {
+            // Asked for first: the question goes to a group, whose entry might displace the one that is being made.
+            self.solicit(now, key, None);
+            return self.open_neighbor(now, key);
+        };
         let index = self.open_neighbor(now, key)?;
-        match self.group_mac(key) {
-            Some(mac) => {
-                let link = self.link_to(key, mac)?;
-                self.neighbors.fix(index, link);
-            }
-            None => self.solicit(now, key, None),
-        }
+        let link = self.link_to(key, mac)?;
+        self.neighbors.fix(index, link);
         Some(index)
     }
 

@@ -146,6 +146,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     /// An accepted connection's place becomes free: it counts no more.
     pub(crate) fn leave(&mut self, index: u32) {
         self.handled(index);
+        self.leave_fast_open(Instant::ZERO, index, false);
         let Some(connection) = self.connections.get_mut(index) else { return };
         let (notes, key) = (connection.socket.notes, connection.socket.key);
         if notes.contains(Notes::OPEN)

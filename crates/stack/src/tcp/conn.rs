@@ -205,7 +205,8 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
             tcp.counters.windows_widened += 1;
         }
         connection.tcb.on_read(&cx, &held);
-        if connection.tcb.wants_transmit(&held) {
+        let flight = tcp.store.flight_of(connection.socket.queues);
+        if connection.tcb.wants_transmit(&held, tcp.store.flights.get(flight)) {
             tcp.mark_dirty(self.index);
         }
     }

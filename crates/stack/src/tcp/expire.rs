@@ -84,7 +84,15 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                 &held,
                 self.store.flights.get_mut(flight),
             );
+            if self.store.flights.get(flight).is_some_and(|flight| !connection.tcb.needs_flight(flight)) {
+                self.store.end_flight(&mut connection.socket.queues);
+            }
             self.apply(now, net, index, events);
+            if self.is_in_the_way(index) {
+                self.counters.shed_shut_out += 1;
+                self.abort(now, net, index);
+                return;
+            }
             self.mark_dirty(index);
         }
         if timer_due {
@@ -97,6 +105,17 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             self.raise(index, Flags::TIMER);
         }
         self.rearm(now, index);
+    }
+
+    /// Whether a connection waits behind a shut window while others starve: its persist timer has just expired once more.
+    fn is_in_the_way(&self, index: u32) -> bool {
+        let expiries = self.limits.shut_out_expiries;
+        self.starved.len() > 0
+            && expiries < u8::MAX
+            && !self.store.has_room_to_send()
+            && self.connections.get(index).is_some_and(|connection| {
+                connection.tcb.is_shut_out(expiries) && self.store.tx_bytes(connection.socket.queues) > 0
+            })
     }
 
     /// Whether the application has closed the connection and bounds what it still delivers: the timer is that bound.
@@ -117,7 +136,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                     self.wheel.arm(self.connections.capacity() + index, deadline);
                 }
                 self.counters.retransmitted += 1;
-                self.send_syn_ack(now, net, index);
+                self.send_syn_ack(now, net, index, None);
             }
             SynTimeout::GiveUp => self.remove_half_open(net, index),
         }

@@ -9,6 +9,8 @@
 use freeway_base::{Instant, counters};
 use freeway_tcp::Cookies;
 
+use super::fast_open::{FastOpen, Pending};
+
 /// How many connections of a listener there may be in each stage of life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AcceptLimits {
@@ -86,6 +88,14 @@ counters! {
         shed_connections,
         /// SYNs and last acknowledgments shed: too many connections from the same address.
         shed_peer,
+        /// Fast Open: connections whose SYN carried a good cookie; they are among those accepted.
+        fast_opened,
+        /// Fast Open: cookies given out.
+        fast_open_cookies_sent,
+        /// Fast Open: SYNs with a cookie that was not ours, or too old; they open in the ordinary way.
+        fast_open_refused,
+        /// Fast Open: SYNs with a good cookie at a bound; they open in the ordinary way, if at all.
+        fast_open_overflow,
     }
 }
 
@@ -98,6 +108,8 @@ pub struct ListenerReport {
     pub backlog: u32,
     /// Connections open.
     pub open: u32,
+    /// Fast Open connections whose handshake is not over.
+    pub fast_open_pending: u32,
     /// What it let in and shed.
     pub counters: ListenerCounters,
 }
@@ -129,16 +141,20 @@ pub(crate) struct Gate {
     pub(crate) half_open: u32,
     pub(crate) waiting: u32,
     pub(crate) open: u32,
+    pub(crate) fast_open: Option<FastOpen>,
+    pub(crate) pending: Pending,
     /// The slot of time in which the last cookie went out; none may come back long after it.
     baked: Option<u64>,
     pub(crate) counters: ListenerCounters,
 }
 
 impl Gate {
-    pub(crate) fn new(limits: AcceptLimits, cookies: SynCookies) -> Self {
+    pub(crate) fn new(limits: AcceptLimits, cookies: SynCookies, fast_open: Option<FastOpen>) -> Self {
         Self {
             limits,
             cookies,
+            fast_open,
+            pending: Pending::default(),
             half_open: 0,
             waiting: 0,
             open: 0,
@@ -200,7 +216,7 @@ mod tests {
 
     fn gate(cookies: SynCookies) -> Gate {
         let limits = AcceptLimits { half_open: 2, backlog: 3, connections: 5, ..AcceptLimits::default() };
-        Gate::new(limits, cookies)
+        Gate::new(limits, cookies, None)
     }
 
     #[test]

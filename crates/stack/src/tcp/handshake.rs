@@ -5,7 +5,7 @@ use core::net::IpAddr;
 
 use freeway_base::Instant;
 use freeway_tcp::{Config, Context, Cookies, SynReceived, SynVerdict};
-use freeway_wire::tcp::{Flags as TcpFlags, SeqNumber};
+use freeway_wire::tcp::{FastOpenCookie, Flags as TcpFlags, SeqNumber};
 
 use super::TcpHost;
 use super::gate::{Admission, Shed};
@@ -24,7 +24,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let kind = arriving.repr.flags.intersection(decisive);
         let rest = match listener {
             Some(profile) if kind == TcpFlags::SYN => {
-                self.open_passive(now, net, &arriving, profile, None);
+                let mut arriving = arriving;
+                self.open_passive(now, net, &mut arriving, profile, None);
                 return;
             }
             // A listener that has no half-open record of this flow may have sent it a cookie.
@@ -64,21 +65,22 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         &mut self,
         now: Instant,
         net: &mut Net,
-        arriving: &Arriving,
+        arriving: &mut Arriving,
         profile: u16,
         iss_floor: Option<SeqNumber>,
     ) {
         let key = arriving.key;
+        let (fast, cookie) = self.judge_fast_open(now, profile, arriving);
         let admission = match self.admission(profile, key.remote(), iss_floor.is_some()) {
-            Ok(Admission::Full) => return self.shed_half_open(profile),
+            Ok(Admission::Full) if !fast => return self.shed_half_open(profile),
             Ok(admission) => admission,
             Err(why) => return self.shed(profile, why),
         };
         let Ok(hop) = net.hop(now, arriving.inbound.src) else { return };
         let Some(config) = self.opening_config(net, profile, hop, key.remote()) else { return };
         let cx = Context { now, config: &config };
-        if admission == Admission::Cookie {
-            self.send_cookie(&cx, net, arriving, profile, hop);
+        if admission == Admission::Cookie && !fast {
+            self.send_cookie(&cx, net, arriving, (profile, hop), cookie);
             return;
         }
         let (iss, timestamp_offset) = self.sequence(now, net, &key);
@@ -87,11 +89,15 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             _ => iss,
         };
         let syn = SynReceived::from_syn(&cx, &arriving.arrival(), iss, timestamp_offset);
+        if fast {
+            self.open_fast(&cx, net, arriving, &syn, (key, profile, hop), cookie);
+            return;
+        }
         if let Some(index) = self.insert_half_open(net, Entry { key, profile, hop, syn }) {
             if let Some(deadline) = syn.next_deadline(now) {
                 self.wheel.arm(self.half_open_timer(index), deadline);
             }
-            self.send_syn_ack(now, net, index);
+            self.send_syn_ack(now, net, index, cookie);
         }
     }
 
@@ -126,7 +132,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         now: Instant,
         net: &mut Net,
         index: u32,
-        arriving: &Arriving,
+        arriving: &mut Arriving,
         iss_floor: SeqNumber,
     ) {
         let Some(profile) = self.listeners.find(arriving.inbound.dst, arriving.key.local_port) else {
@@ -161,8 +167,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         cx: &Context<'_>,
         net: &mut Net,
         arriving: &Arriving,
-        profile: u16,
-        mut hop: Hop,
+        (profile, mut hop): (u16, Hop),
+        cookie: Option<FastOpenCookie>,
     ) {
         let key = arriving.key;
         let flow = flow_name(net, &key);
@@ -173,7 +179,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         if let Some(gate) = self.listeners.gate_mut(profile) {
             gate.bake(cx.now);
         }
-        self.send_control(cx.now, net, (&key, Some(profile)), &mut hop, &syn.syn_ack(cx));
+        let mut outgoing = syn.syn_ack(cx);
+        outgoing.options.fast_open = cookie;
+        self.send_control(cx.now, net, (&key, Some(profile)), &mut hop, &outgoing);
     }
 
     /// An acknowledgment for a listener: the end of a handshake whose beginning was not kept, if a cookie is in it.
@@ -217,11 +225,18 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
 
     // ---- half-open records ----
 
-    /// Sends (again) what a half-open connection says.
-    pub(crate) fn send_syn_ack(&mut self, now: Instant, net: &mut Net, index: u32) {
+    /// Sends (again) what a half-open connection says, the first time with a Fast Open cookie if one was asked for.
+    pub(crate) fn send_syn_ack(
+        &mut self,
+        now: Instant,
+        net: &mut Net,
+        index: u32,
+        cookie: Option<FastOpenCookie>,
+    ) {
         let Some(&Entry { key, profile, hop, syn }) = self.half_open.entries.get(index) else { return };
         let Some(config) = self.opening_config(net, profile, hop, key.remote()) else { return };
-        let outgoing = syn.syn_ack(&Context { now, config: &config });
+        let mut outgoing = syn.syn_ack(&Context { now, config: &config });
+        outgoing.options.fast_open = cookie;
         let mut hop = hop;
         self.send_control(now, net, (&key, Some(profile)), &mut hop, &outgoing);
     }
@@ -234,7 +249,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let cx = Context { now, config: &config };
         match entry.syn.on_segment(&cx, &arriving.arrival()) {
             SynVerdict::Drop(_) => self.counters.dropped_unacceptable += 1,
-            SynVerdict::ResendSynAck => self.send_syn_ack(now, net, index),
+            SynVerdict::ResendSynAck => self.send_syn_ack(now, net, index, None),
             SynVerdict::ChallengeAck(outgoing) | SynVerdict::Reset(outgoing) => {
                 self.reply(now, net, &arriving.key, &outgoing);
             }

@@ -7,17 +7,17 @@
 //! So the cache misses of up to 64 flows overlap, instead of following one another.
 
 use freeway_base::{FlowHash, Instant};
-use freeway_tcp::{Arrival, Context, Events, IcmpError, Outcome, Reply};
-use freeway_wire::tcp::{Flags as TcpFlags, Repr, Segment};
-use freeway_wire::{Protocol, checksum};
+use freeway_tcp::{Arrival, Context, Events, Held, IcmpError, Outcome, Reply, State};
+use freeway_wire::tcp::{Flags as TcpFlags, Repr, Segment, SeqNumber};
+use freeway_wire::{Ecn, Protocol, checksum};
 
+use super::TcpHost;
 use super::key::FlowKey;
 use super::list::Which;
 use super::receive_queue::Inserted;
-use super::record::{Connection, Flags};
+use super::record::{Connection, Flags, Socket};
 use super::slot::Slot;
 use super::tuning::Tuning;
-use super::{NONE, TcpHost};
 use crate::net::{IcmpKind, IcmpNotice, Inbound, Net};
 
 /// A segment between the passes.
@@ -48,6 +48,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     #[inline]
     pub(crate) fn gather(&mut self, net: &Net, inbound: Inbound) {
         self.counters.segments_in += 1;
+        self.counters.marked_in += u64::from(inbound.ecn == Ecn::Ce);
         // RFC 9293, MUST-57: nothing that was sent to more than one host.
         if inbound.broadcast {
             self.counters.dropped_broadcast += 1;
@@ -101,7 +102,10 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         match self.find(arriving.hash, &arriving.key) {
             Some(Slot::Connection(index)) => self.connection_segment(now, net, index, arriving),
             Some(Slot::SynReceived(index)) => self.half_open_segment(now, net, index, arriving),
-            Some(Slot::TimeWait(index)) => self.time_wait_segment(now, net, index, &arriving),
+            Some(Slot::TimeWait(index)) => {
+                let mut arriving = arriving;
+                self.time_wait_segment(now, net, index, &mut arriving);
+            }
             None => self.listen_segment(now, net, arriving),
         }
     }
@@ -121,15 +125,18 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let mut place = None;
         let Some(config) = self.listeners.settings(net, &self.store, connection, &mut place) else { return };
         let cx = Context { now, config };
+        let was = connection.tcb.state();
+        let in_syn = connection.tcb.snd_nxt().distance_from(connection.tcb.snd_una());
         let flight = self.store.flight_of(connection.socket.queues);
         let outcome =
             connection.tcb.on_segment(&cx, &arriving.arrival(), &held, self.store.flights.get_mut(flight));
-        let Outcome { accept, acked, reply, events, dropped } = outcome;
+        let Outcome { accept, acked, reply, events, reduced, dropped, mut duplicate } = outcome;
+        self.counters.ecn_reductions += u64::from(reduced);
 
         if dropped.is_some() {
             self.counters.dropped_unacceptable += 1;
         }
-        if flight != NONE && !connection.tcb.needs_flight() {
+        if self.store.flights.get(flight).is_some_and(|flight| !connection.tcb.needs_flight(flight)) {
             self.store.end_flight(&mut connection.socket.queues);
         }
         if acked > 0 {
@@ -142,6 +149,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             if connection.socket.flags.contains(Flags::WANTS_ROOM) {
                 self.raise(index, Flags::WRITABLE);
             }
+        }
+        if was == State::SynSent && events.contains(Events::ESTABLISHED) {
+            self.learn_fast_open(now, index, &arriving, (in_syn, acked));
         }
         let mut events = events;
         if let Some(accept) = accept {
@@ -163,10 +173,19 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             let mut packet = arriving.inbound.packet;
             packet.trim_front(arriving.header_len + accept.offset as usize);
             packet.truncate(accept.len as usize);
-            events |= self.take_payload(now, index, accept.seq.0, packet, accept.in_order, accept.fin);
+            let (gained, is_held) =
+                self.take_payload(now, index, accept.seq.0, packet, accept.in_order, accept.fin);
+            events |= gained;
+            if is_held && accept.len > 0 {
+                duplicate = Some((accept.seq, accept.seq + accept.len));
+            }
+        }
+        if let Some(block) = duplicate {
+            self.report_duplicate(now, net, index, block);
         }
         match reply {
             Reply::None => {}
+            Reply::Ack(outgoing) => self.acknowledge(now, net, index, &outgoing),
             Reply::Challenge(outgoing) => self.challenge(now, net, index, &outgoing),
             Reply::Reset(outgoing) => self.reply(now, net, &arriving.key, &outgoing),
         }
@@ -187,8 +206,27 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         }
     }
 
-    /// Stores accepted payload; what follows from gaps that closed is added to the events.
-    fn take_payload(
+    /// Tells the peer at once that it has sent `block` twice (RFC 2883), so that it knows how it came to that.
+    #[cold]
+    fn report_duplicate(&mut self, now: Instant, net: &mut Net, index: u32, block: (SeqNumber, SeqNumber)) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else {
+            return;
+        };
+        let list = connection.socket.queues;
+        let held = Held { gaps: self.store.rx_gaps(list), ..self.store.held(list) };
+        if !connection.tcb.state().is_synchronized() || !connection.tcb.info().sack {
+            return;
+        }
+        let cx = Context { now, config: &profile.tcp };
+        let outgoing = connection.tcb.report_duplicate(&cx, &held, block);
+        let Socket { key, profile, mut hop, .. } = connection.socket;
+        self.counters.duplicates_reported += 1;
+        self.send_control(now, net, (&key, Some(profile)), &mut hop, &outgoing);
+    }
+
+    /// Stores accepted payload; returns what follows from gaps that closed, and whether all of it was held already.
+    pub(crate) fn take_payload(
         &mut self,
         now: Instant,
         index: u32,
@@ -196,17 +234,18 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         packet: freeway_mem::Packet,
         in_order: bool,
         fin: bool,
-    ) -> Events {
-        let Some(connection) = self.connections.get_mut(index) else { return Events::empty() };
+    ) -> (Events, bool) {
+        let Some(connection) = self.connections.get_mut(index) else { return (Events::empty(), false) };
         let list = &mut connection.socket.queues;
         let len = packet.data().len() as u64;
         if !in_order {
-            match self.store.rx_insert(list, seq, packet, fin) {
+            let inserted = self.store.rx_insert(list, seq, packet, fin);
+            match inserted {
                 Inserted::Stored => self.counters.out_of_order += 1,
                 Inserted::Duplicate => self.counters.dropped_duplicate += 1,
                 Inserted::Full => self.counters.dropped_out_of_order_full += 1,
             }
-            return Events::empty();
+            return (Events::empty(), inserted == Inserted::Duplicate);
         }
         if len > 0 && self.store.rx_append(list, seq, packet) {
             self.counters.bytes_in += len;
@@ -227,11 +266,11 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         if len > 0 || filled > 0 {
             self.raise(index, Flags::READABLE);
         }
-        events
+        (events, false)
     }
 
     /// A segment for what remains of a closed connection (RFC 9293, section 3.10.7.4; RFC 1337; RFC 6191).
-    fn time_wait_segment(&mut self, now: Instant, net: &mut Net, index: u32, arriving: &Arriving) {
+    fn time_wait_segment(&mut self, now: Instant, net: &mut Net, index: u32, arriving: &mut Arriving) {
         use freeway_tcp::TimeWaitVerdict as Verdict;
         let Some(entry) = self.time_wait.get_mut(index) else { return };
         let Some(profile) = self.listeners.profiles.get(usize::from(entry.profile)) else { return };

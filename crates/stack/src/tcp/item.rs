@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 use freeway_collections::{BuildError, Slab};
 use freeway_mem::{Arena, PacketPool, Parked, SharedPacket};
 use freeway_tcp::{Context, Flight, Held, Pressure, Probe, Tcb};
+use freeway_wire::tcp::SackBlocks;
 
 use super::{ListId, NONE};
 use crate::config::StackConfig;
@@ -80,6 +81,8 @@ pub(crate) struct Queues {
     pub(crate) rx_items: u16,
     /// Items after a gap.
     pub(crate) rx_out_of_order: u16,
+    /// Where the segments began that arrived last after a gap, the latest first.
+    pub(crate) rx_recent: [u32; SackBlocks::MAX],
     /// Items sent or to be sent, from the oldest unacknowledged byte on.
     pub(crate) tx_head: u32,
     pub(crate) tx_tail: u32,
@@ -104,6 +107,7 @@ impl Queues {
         rx_bytes: 0,
         rx_items: 0,
         rx_out_of_order: 0,
+        rx_recent: [0; SackBlocks::MAX],
         tx_head: NONE,
         tx_tail: NONE,
         tx_cursor: NONE,
@@ -269,6 +273,7 @@ impl Store {
                     out_of_order: queues.rx_out_of_order > 0,
                     pressure: self.pressure(),
                     probe: queues.probe,
+                    gaps: SackBlocks::NONE,
                 }
             }
             None => Held { pressure: self.pressure(), ..Held::default() },
@@ -476,4 +481,4 @@ impl Store {
 }
 
 const _: () = assert!(size_of::<Item>() <= 32);
-const _: () = assert!(size_of::<Queues>() <= 56);
+const _: () = assert!(size_of::<Queues>() <= 80);

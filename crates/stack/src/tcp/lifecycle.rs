@@ -8,7 +8,7 @@
 use core::net::IpAddr;
 
 use freeway_base::Instant;
-use freeway_tcp::{Context, Events, Held, Tcb, TimeWait};
+use freeway_tcp::{Context, Events, Tcb, TimeWait};
 use freeway_wire::tcp::SeqNumber;
 
 use super::TcpHost;
@@ -58,10 +58,14 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     }
 
     fn apply_events(&mut self, now: Instant, net: &mut Net, index: u32, events: Events) {
-        if events.contains(Events::ESTABLISHED) {
+        // A Fast Open connection was announced with its SYN.
+        if events.contains(Events::ESTABLISHED) && !self.leave_fast_open(now, index, false) {
             self.counters.connected += 1;
             self.adopt_path(now, net, index);
             self.raise(index, Flags::CONNECTED);
+        }
+        if events.intersects(Events::RECOVERY) {
+            self.count_recovery(events);
         }
         if events.contains(Events::PEER_FIN) {
             self.raise(index, Flags::PEER_FINISHED | Flags::READABLE);
@@ -77,6 +81,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         if events.contains(Events::RESET) {
             self.finish(net, index, CloseReason::Reset);
         } else if events.contains(Events::REFUSED) {
+            self.leave_fast_open(now, index, true);
             self.finish(net, index, CloseReason::Refused);
         } else if events.contains(Events::TIMED_OUT) {
             self.finish(net, index, CloseReason::TimedOut);
@@ -86,6 +91,19 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         } else if events.contains(Events::CLOSED) {
             self.finish(net, index, CloseReason::Finished);
         }
+    }
+
+    /// Counts what loss recovery reports.
+    #[cold]
+    fn count_recovery(&mut self, events: Events) {
+        let counters = &mut self.counters;
+        counters.fast_recoveries += u64::from(events.contains(Events::FAST_RECOVERY));
+        counters.time_outs += u64::from(events.contains(Events::TIMED_RESEND));
+        counters.probes += u64::from(events.contains(Events::PROBED));
+        counters.spurious += u64::from(events.contains(Events::SPURIOUS));
+        counters.lost_again += u64::from(events.contains(Events::LOST_AGAIN));
+        counters.sack_rejected += u64::from(events.contains(Events::SACK_REJECTED));
+        counters.reneged += u64::from(events.contains(Events::RENEGED));
     }
 
     /// Takes a connection out of the flow table and the wheel, and lets go of its data: all of it, or, where
@@ -130,7 +148,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let config = profile.tcp;
         let cx = Context { now, config: &config };
         let record = TimeWait::from_tcb(&cx, tcb);
-        let owes_ack = tcb.wants_transmit(&Held::default());
+        let owes_ack = tcb.owes_acknowledgment();
         let (key, mut hop) = (socket.key, socket.hop);
         // The class may end with the connection; what it was made from stays.
         let base = self.listeners.base(socket.profile);

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::NONE;
 use super::class::Classes;
+use super::fast_open::FastOpen;
 use super::gate::{AcceptLimits, Gate, ListenerReport, SynCookies};
 
 /// What to listen on, and how its connections behave.
@@ -26,6 +27,8 @@ pub struct ListenConfig {
     pub limits: AcceptLimits,
     /// When SYNs are answered by cookies.
     pub cookies: SynCookies,
+    /// Takes text in SYNs (RFC 7413). Default off.
+    pub fast_open: Option<FastOpen>,
 }
 
 impl ListenConfig {
@@ -38,6 +41,7 @@ impl ListenConfig {
             tcp: freeway_tcp::Config::default(),
             limits: AcceptLimits::default(),
             cookies: SynCookies::default(),
+            fast_open: None,
         }
     }
 }
@@ -67,12 +71,14 @@ pub(crate) struct Profile {
     pub(crate) service: u16,
     /// The listener whose connections these are; a listener's profile is nobody else's. `None` for active opens.
     pub(crate) gate: Option<(Place, Gate)>,
+    /// An active open tries Fast Open.
+    pub(crate) fast_open: bool,
 }
 
 impl Profile {
     /// The profile of an active open.
     pub(crate) const fn active(tcp: freeway_tcp::Config, service: u16) -> Self {
-        Self { tcp, service, gate: None }
+        Self { tcp, service, gate: None, fast_open: false }
     }
 
     fn place(&self) -> Option<Place> {
@@ -124,13 +130,13 @@ impl Listeners {
         if self.chain(config.port).any(|listener| listener.addr == config.addr) {
             return Err(ListenError::InUse(config.port));
         }
-        let gate = Gate::new(config.limits, config.cookies);
+        let gate = Gate::new(config.limits, config.cookies, config.fast_open);
         let place = (config.addr, config.port);
-        let profile =
-            self.profile(&Profile { tcp: config.tcp, service: config.service, gate: Some((place, gate)) })?;
+        let profile = self
+            .profile(&Profile { gate: Some((place, gate)), ..Profile::active(config.tcp, config.service) })?;
         if let Some(gate) = self.gate_mut(profile) {
             // Connections of an earlier listener in this place still count; its bounds do not.
-            (gate.limits, gate.cookies) = (config.limits, config.cookies);
+            (gate.limits, gate.cookies, gate.fast_open) = (config.limits, config.cookies, config.fast_open);
         }
         let index = match self.listeners.iter().position(Option::is_none) {
             Some(free) => free,
@@ -192,6 +198,7 @@ impl Listeners {
         let same = |profile: &Profile| {
             profile.service == wanted.service
                 && profile.tcp == wanted.tcp
+                && profile.fast_open == wanted.fast_open
                 && profile.place() == wanted.place()
         };
         // A class ends with its connections: it is nobody else's.
@@ -227,6 +234,7 @@ impl Listeners {
             half_open: gate.half_open,
             backlog: gate.waiting,
             open: gate.open,
+            fast_open_pending: gate.pending.open,
             counters: gate.counters,
         })
     }

@@ -8,6 +8,7 @@
 //! | `input` | the three passes over a batch of arrived segments |
 //! | `handshake` | listeners' side of opening: SYN-RECEIVED records and what becomes of them |
 //! | `gate`, `accept`, `peers` | how many connections a listener lets in, and those it has |
+//! | `fast_open`, `destinations` | text in SYNs, and what is known of the servers that take it |
 //! | `jar` | SYN cookies that were used |
 //! | `replies` | how many segments a stranger can provoke |
 //! | `open` | active opens and the choice of a port |
@@ -24,7 +25,9 @@
 mod accept;
 mod class;
 mod conn;
+mod destinations;
 mod expire;
+mod fast_open;
 mod gate;
 mod handshake;
 mod input;
@@ -59,6 +62,7 @@ use freeway_mem::{Arena, PacketPool};
 
 pub use class::ConfigureError;
 pub use conn::{Conn, ConnId};
+pub use fast_open::FastOpen;
 pub use gate::{AcceptLimits, ListenerCounters, ListenerReport, Overflow, SynCookies};
 pub use item::Lent;
 pub use listener::{ListenConfig, ListenError, ListenerId};
@@ -67,6 +71,8 @@ pub use open::{ConnectConfig, ConnectError};
 use crate::config::StackConfig;
 use crate::net::Net;
 use crate::steer;
+use destinations::Destinations;
+use fast_open::Baker;
 use input::Arriving;
 use item::Store;
 use jar::CookieJar;
@@ -114,6 +120,22 @@ counters! {
         lingered_out,
         /// Segments sent again.
         retransmitted,
+        /// Fast recoveries begun: losses that acknowledgments told of.
+        fast_recoveries,
+        /// Retransmission time-outs of connections that are open.
+        time_outs,
+        /// Tail loss probes (RFC 8985, section 7).
+        probes,
+        /// Recoveries that were a mistake, and were taken back.
+        spurious,
+        /// Acknowledgments that told of retransmissions that were lost.
+        lost_again,
+        /// Acknowledgments with SACK blocks that cannot be.
+        sack_rejected,
+        /// Times a peer threw away what it had reported to have.
+        reneged,
+        /// Segments received twice and reported so (RFC 2883).
+        duplicates_reported,
         /// Resets sent.
         resets_out,
         /// Connections whose data was sent several times in vain (R1 of RFC 9293).
@@ -157,6 +179,10 @@ counters! {
         syn_cookies_sent,
         /// Connections that a cookie opened.
         syn_cookies_accepted,
+        /// Active opens whose SYN carried text.
+        fast_open_sent,
+        /// Active opens with Fast Open whose text or option did not get through: it is not tried for an hour.
+        fast_open_failed,
         /// Active opens that found every source port taken.
         no_source_port,
         /// Writes that came short because too few buffers or items were free; they are resumed when there are.
@@ -167,8 +193,14 @@ counters! {
         path_probes,
         /// Of these, lost: the path is not so wide.
         path_probes_lost,
+        /// Connections reset because their peers' windows stayed shut while others found no room to write (RFC 6429).
+        shed_shut_out,
         /// Segments not sent because no buffer was free; the retransmission timer will.
         no_buffer,
+        /// Segments that arrived with a congestion mark.
+        marked_in,
+        /// Congestion windows reduced because the peer echoed a mark.
+        ecn_reductions,
         /// Segments sent behind others without a flight, because all were in use: losses are repaired more slowly.
         no_flight,
     }
@@ -183,6 +215,8 @@ pub(crate) struct TcpHost<S: Copy + Default + 'static> {
     /// Accepted connections by remote address, if they are counted.
     peers: Option<Peers>,
     jar: CookieJar,
+    baker: Baker,
+    destinations: Destinations,
     pub(crate) wheel: Wheel,
     pub(crate) store: Store,
     pub(crate) listeners: Listeners,
@@ -220,6 +254,7 @@ const PORT_COUNTERS: usize = 256;
 
 /// What the configuration bounds.
 struct Limits {
+    shut_out_expiries: u8,
     send_buffer: u32,
     core: u32,
     cores: u32,
@@ -245,6 +280,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                 false => None,
             },
             jar: CookieJar::new(config.sequence_key, config.max_used_cookies),
+            baker: Baker::new(config.sequence_key),
+            destinations: Destinations::new(config.max_fast_open_servers, config.flow_key),
             wheel: Wheel::new(arena, config.timers(), now)?,
             store: Store::new(arena, config, pool, large)?,
             listeners: Listeners::with_classes(config.max_classes),
@@ -260,6 +297,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             next_serial: rng.next_u32(),
             next_ports: core::array::from_fn(|_| rng.next_u32() as u16),
             limits: Limits {
+                shut_out_expiries: config.shut_out_expiries,
                 send_buffer: config.send_buffer,
                 core: config.core,
                 cores: config.cores,

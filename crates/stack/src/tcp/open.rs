@@ -25,12 +25,17 @@ pub struct ConnectConfig {
     pub service: u16,
     /// TCP's settings.
     pub tcp: freeway_tcp::Config,
+    /// Tries Fast Open (RFC 7413): asks the server for a cookie, and once there is one, what the application writes in
+    /// the turn in which it connects travels in the SYN. It may then arrive twice (section 6.1): only for requests to
+    /// which that does no harm. Default off.
+    pub fast_open: bool,
 }
 
 impl ConnectConfig {
     /// From an address and port of the host's choice, service 0, TCP's defaults.
     pub fn new(remote: SocketAddr) -> Self {
-        Self { local_addr: None, local_port: None, remote, service: 0, tcp: freeway_tcp::Config::default() }
+        let tcp = freeway_tcp::Config::default();
+        Self { local_addr: None, local_port: None, remote, service: 0, tcp, fast_open: false }
     }
 }
 
@@ -89,7 +94,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                 ConnectError::NoPort(config.remote)
             }),
         }?;
-        let profile = Profile::active(config.tcp, config.service);
+        let profile = Profile { fast_open: config.fast_open, ..Profile::active(config.tcp, config.service) };
         let profile = self.listeners.profile(&profile).map_err(|_| ConnectError::Full)?;
         let opening = self.opening_config(net, profile, hop, remote).unwrap_or(config.tcp);
         let (iss, timestamp_offset) = self.sequence(now, net, &key);

@@ -5,9 +5,9 @@
 
 use freeway_base::Instant;
 use freeway_mem::{Packet, PacketFlags};
-use freeway_tcp::{Config, Context, Outgoing};
+use freeway_tcp::{Config, Context, Outgoing, State};
 use freeway_wire::tcp::Flags as TcpFlags;
-use freeway_wire::{Ecn, Protocol, checksum};
+use freeway_wire::{Protocol, checksum};
 
 use super::TcpHost;
 use super::key::FlowKey;
@@ -47,8 +47,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             if connection.socket.flags.contains(Flags::DETACHED) {
                 return (sent, false);
             }
-            let held = self.store.held(connection.socket.queues);
-            if !connection.tcb.wants_transmit(&held) {
+            let mut held = self.store.held(connection.socket.queues);
+            let flight = self.store.flight_of(connection.socket.queues);
+            if !connection.tcb.wants_transmit(&held, self.store.flights.get(flight)) {
                 return (sent, false);
             }
             if self.store.pool.available() == 0 || !net.has_tx_room(connection.socket.hop) {
@@ -64,7 +65,19 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             let Some(config) = self.listeners.settings(net, &self.store, connection, &mut place) else {
                 break;
             };
+            let fast;
+            let config = if connection.tcb.state() == State::SynSent {
+                let payload = self.syn_payload(now, index, config);
+                fast = Config { syn_payload: payload, ..*config };
+                &fast
+            } else {
+                config
+            };
             let cx = Context { now, config };
+            let Some(connection) = self.connections.get_mut(index) else { break };
+            if connection.tcb.owes_blocks(&held) {
+                held.gaps = self.store.rx_gaps(connection.socket.queues);
+            }
             let flight = self.store.want_flight(connection.socket.queues, &cx, &connection.tcb, &held);
             self.counters.no_flight += u64::from(flight.is_err());
             let flight = self.store.flights.get_mut(flight.unwrap_or(super::NONE));
@@ -93,12 +106,14 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                 self.probe_lost(now, net, index, probe);
             }
         }
+        let with_option = self.fast_open_option(now, index, outgoing);
+        let outgoing = with_option.as_ref().unwrap_or(outgoing);
         if outgoing.len == 0 {
             self.send_control(now, net, (&key, Some(profile)), &mut hop, outgoing);
         } else if let Some(mut payload) = self.store.tx_payload(list, outgoing.offset, outgoing.len) {
             self.counters.segments_out += 1;
             self.counters.bytes_out += u64::from(outgoing.len);
-            let header = header(net, &key, self.tcp_settings(profile));
+            let header = header(net, &key, outgoing, self.tcp_settings(profile));
             prepend_tcp(net, hop, &key, outgoing, &header, &mut payload.packet);
             match payload.owner {
                 Some(item) => {
@@ -120,6 +135,16 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         self.listeners.profiles.get(usize::from(profile)).map(|profile| &profile.tcp)
     }
 
+    /// Sends a connection's acknowledgment at once.
+    pub(crate) fn acknowledge(&mut self, now: Instant, net: &mut Net, index: u32, outgoing: &Outgoing) {
+        let Some(Connection { socket, .. }) = self.connections.get_mut(index) else { return };
+        let (key, profile, mut hop) = (socket.key, socket.profile, socket.hop);
+        self.send_control(now, net, (&key, Some(profile)), &mut hop, outgoing);
+        if let Some(connection) = self.connections.get_mut(index) {
+            connection.socket.hop = hop;
+        }
+    }
+
     /// Sends a segment without payload, marked as its profile says, if there is one.
     pub(crate) fn send_control(
         &mut self,
@@ -134,7 +159,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             return;
         };
         self.counters.segments_out += 1;
-        let header = header(net, key, profile.and_then(|profile| self.tcp_settings(profile)));
+        let header = header(net, key, outgoing, profile.and_then(|profile| self.tcp_settings(profile)));
         prepend_tcp(net, *hop, key, outgoing, &header, &mut packet);
         net.send(now, hop, &header, packet);
     }
@@ -169,7 +194,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     }
 }
 
-fn header(net: &Net, key: &FlowKey, config: Option<&Config>) -> IpHeader {
+fn header(net: &Net, key: &FlowKey, outgoing: &Outgoing, config: Option<&Config>) -> IpHeader {
     IpHeader {
         src: net.address(key.local),
         dst: key.remote(),
@@ -177,7 +202,7 @@ fn header(net: &Net, key: &FlowKey, config: Option<&Config>) -> IpHeader {
         // RFC 9293, MUST-49 and MUST-48.
         hop_limit: config.and_then(|config| config.hop_limit).unwrap_or_else(|| net.hop_limit()),
         dscp: config.map_or(0, |config| config.dscp & 63),
-        ecn: Ecn::NotEct,
+        ecn: outgoing.ecn,
         dont_fragment: true,
     }
 }

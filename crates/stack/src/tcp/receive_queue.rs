@@ -5,9 +5,13 @@
 //! are in order stay as they first came.
 
 use freeway_mem::{Packet, SharedPacket};
+use freeway_wire::tcp::{SackBlocks, SeqNumber};
 
 use super::item::{Content, Item, Queues, Side, Store};
 use super::{ListId, NONE};
+
+/// A run of sequence numbers, to the one behind its last.
+type Block = (SeqNumber, SeqNumber);
 
 /// What became of a segment that arrived after a gap.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,6 +116,8 @@ impl Store {
         let max_out_of_order = self.max_out_of_order;
         let has_room = self.has_room_to_hold();
         let Some(queues) = self.open(list) else { return Inserted::Full };
+        queues.rx_recent.rotate_right(1);
+        queues.rx_recent[0] = at;
         if queues.rx_out_of_order >= max_out_of_order || !has_room {
             self.close_if_empty(list);
             return Inserted::Full;
@@ -181,6 +187,57 @@ impl Store {
                 Inserted::Full
             }
         }
+    }
+
+    /// What is held behind gaps, as SACK blocks: the one that a segment was added to last first, then those before
+    /// it, then, if there is room, any others (RFC 2018, section 4).
+    pub(crate) fn rx_gaps(&mut self, list: ListId) -> SackBlocks {
+        let mut blocks = SackBlocks::NONE;
+        let Some(queues) = self.queues.get(list) else { return blocks };
+        for recent in queues.rx_recent {
+            let within = |(from, to): Block| distance(recent, from.0) >= 0 && distance(to.0, recent) > 0;
+            if let Some(block) = self.rx_blocks(queues).find(|&block| within(block))
+                && !blocks.iter().any(|reported| reported == block)
+            {
+                blocks.push(block.0, block.1);
+            }
+        }
+        for block in self.rx_blocks(queues) {
+            if blocks.len() == SackBlocks::MAX {
+                break;
+            }
+            if !blocks.iter().any(|reported| reported == block) {
+                blocks.push(block.0, block.1);
+            }
+        }
+        // One place for each block, so that many segments of one do not push the others out.
+        if let Some(queues) = self.queues.get_mut(list) {
+            for (recent, (from, _)) in queues.rx_recent.iter_mut().zip(blocks.iter()) {
+                *recent = from.0;
+            }
+        }
+        blocks
+    }
+
+    /// The runs of bytes held behind gaps, in ascending order.
+    fn rx_blocks(&self, queues: &Queues) -> impl Iterator<Item = Block> {
+        let mut index = match self.items.get(queues.rx_last_in_order) {
+            Some(last) => last.next,
+            None => queues.rx_head,
+        };
+        core::iter::from_fn(move || {
+            let mut item = self.items.get(index)?;
+            let from = item.at;
+            loop {
+                let end = item.at.wrapping_add(item.len);
+                index = item.next;
+                match self.items.get(index) {
+                    Some(next) if next.at == end => item = next,
+                    _ => return Some((SeqNumber(from), SeqNumber(end))),
+                }
+            }
+        })
+        .filter(|(from, to)| from != to)
     }
 
     /// Makes `next` the item behind `before`, or the head.

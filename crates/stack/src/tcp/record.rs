@@ -82,6 +82,8 @@ bitflags! {
         const PEER = 1 << 3;
         /// It has sent a challenge ACK.
         const CHALLENGED = 1 << 4;
+        /// Among its listener's Fast Open connections whose handshake is not over.
+        const FAST_OPEN = 1 << 5;
     }
 }
 

@@ -1,5 +1,6 @@
 //! What congestion control knows while several segments are in flight, and may forget afterwards.
 
+use freeway_base::Instant;
 use freeway_wire::tcp::SeqNumber;
 
 use super::cubic::Curve;
@@ -20,6 +21,10 @@ pub(crate) struct Epoch {
     pub(super) curve: Curve,
     pub(super) marks: Marked,
     pub(super) undo: Option<Snapshot>,
+    /// SND.NXT when a mark reduced the window last.
+    reduced_at: Option<SeqNumber>,
+    /// When the next segment may go, where segments are paced.
+    release: Instant,
 }
 
 const _: () = assert!(size_of::<Epoch>() <= 192);
@@ -38,6 +43,8 @@ impl Epoch {
             curve: Curve::new(),
             marks: Marked::new(),
             undo: None,
+            reduced_at: None,
+            release: Instant::ZERO,
         }
     }
 
@@ -64,14 +71,43 @@ impl Epoch {
         self.curve.end_ack(ack);
     }
 
+    /// SND.NXT when a mark reduced the window last.
+    pub(crate) const fn reduced_at(&self) -> Option<SeqNumber> {
+        self.reduced_at
+    }
+
+    /// A mark reduces the window now, at this SND.NXT.
+    pub(crate) const fn set_reduced_at(&mut self, nxt: SeqNumber) {
+        self.reduced_at = Some(nxt);
+    }
+
     /// Whether the acknowledgment at hand is the last of its round trip.
     pub(super) const fn round_ends(&self) -> bool {
         self.round_ends
     }
 
     /// 2^44 / cwnd, at most a round trip old; 0 when it is not known.
-    pub(crate) const fn reciprocal(&self) -> u64 {
+    pub(super) const fn reciprocal(&self) -> u64 {
         self.reciprocal
+    }
+
+    /// The same where it is known, else that of `cwnd`.
+    #[inline]
+    pub(crate) fn known_reciprocal(&mut self, cwnd: u32) -> u64 {
+        if self.reciprocal == 0 {
+            self.refresh(cwnd);
+        }
+        self.reciprocal
+    }
+
+    /// When the next segment may go, where segments are paced.
+    pub(crate) const fn release(&self) -> Instant {
+        self.release
+    }
+
+    /// The next segment goes then.
+    pub(crate) const fn set_release(&mut self, at: Instant) {
+        self.release = at;
     }
 
     /// The window was reduced: what was derived from it holds no longer, and congestion avoidance begins again.

@@ -38,7 +38,7 @@ use new_reno::NewReno;
 
 use crate::config::Config;
 
-pub(crate) use epoch::Epoch;
+pub(crate) use epoch::{Epoch, RECIPROCAL_BITS};
 
 /// Which algorithm moves the congestion window.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -242,7 +242,6 @@ impl Congestion {
 
     /// An acknowledgment echoes a congestion mark, the first of its window: as after a loss, but nothing is to be sent
     /// again (RFC 3168, section 6.1.2; RFC 9438, section 4.6).
-    #[cfg_attr(not(test), expect(dead_code, reason = "ECN is not negotiated yet"))]
     pub(crate) fn on_mark(&mut self, config: &Config, mut epoch: Option<&mut Epoch>, mss: u32, flight: u32) {
         let reduced = match config.congestion {
             Algorithm::Cubic => Cubic::marked(self, epoch.as_deref_mut(), flight),
@@ -259,7 +258,6 @@ impl Congestion {
 
     /// The loss that `on_loss` or `on_timeout` was told of last turns out not to have been one: back to where the
     /// window was (RFC 4015; RFC 9438, section 4.9). Returns whether that is known: it is while the epoch lasts.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing tells of mistakes yet"))]
     pub(crate) fn undo(&mut self, epoch: &mut Epoch) -> bool {
         let Some(snapshot) = epoch.undo.take() else { return false };
         snapshot.restore(self, epoch);

@@ -7,11 +7,15 @@
 
 use freeway_wire::tcp::SeqNumber;
 
+use super::probe::Probe;
+use super::prr::Prr;
+use super::rack::{Delivered, Rack};
+use super::scoreboard::{Fate, Scoreboard, Span, is_later};
+use super::undo::{Frto, Undo};
 use crate::clock::micros;
 use crate::config::Context;
 use crate::congestion::Epoch;
 use crate::outcome::Held;
-use crate::recovery::scoreboard::{Fate, Scoreboard, Span, is_later};
 use crate::tcb::{Marks, Tcb};
 
 /// The side record of a connection that has several segments in flight. Plain data of a fixed size.
@@ -22,12 +26,21 @@ pub struct Flight {
     pub(crate) min_rtt: u32,
     /// Bytes delivered, acknowledged or selectively so, since the flight began; wraps.
     pub(crate) delivered: u32,
+    /// The delivery rate as measured last: so many bytes ...
+    pub(crate) rate_bytes: u32,
+    /// ... in so many microseconds.
+    pub(crate) rate_us: u32,
+    pub(crate) rack: Rack,
+    pub(crate) prr: Prr,
+    pub(crate) undo: Undo,
+    pub(crate) probe: Probe,
     /// What the congestion controller keeps while data is in flight.
     pub(crate) epoch: Epoch,
     pub(crate) board: Scoreboard,
 }
 
-const _: () = assert!(size_of::<Flight>() <= 1024 + 64);
+// What a table of them costs: seventeen cache lines each.
+const _: () = assert!(size_of::<Flight>() <= 17 * 64);
 
 /// What an acknowledgment delivered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -36,6 +49,22 @@ pub(crate) struct Delivery {
     pub(crate) bytes: u32,
     /// The round trip of the newest segment among them, in microseconds, if it can be told.
     pub(crate) rtt_us: Option<u32>,
+    /// Of what was sent once: the end of the highest, and the lowest end.
+    pub(crate) lowest_original: Option<SeqNumber>,
+    /// When the newest that was sent once was sent.
+    newest_sent_at: Option<u32>,
+    /// What RACK goes by: the newest of all that is not ambiguous.
+    newest: Option<Delivered>,
+    /// Bytes delivered when that was sent.
+    rate_since: u32,
+}
+
+/// What tells an original from its repetition when either may have been acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Evidence {
+    pub(crate) now_us: u32,
+    /// What is acknowledged was sent so long ago at least, by the echoed timestamp, in microseconds.
+    pub(crate) echo_age_us: Option<u64>,
 }
 
 impl Flight {
@@ -45,12 +74,26 @@ impl Flight {
     }
 
     const fn of(una: SeqNumber) -> Self {
-        Self { min_rtt: u32::MAX, delivered: 0, epoch: Epoch::new(), board: Scoreboard::new(una) }
+        Self {
+            min_rtt: u32::MAX,
+            delivered: 0,
+            rate_bytes: 0,
+            rate_us: 0,
+            rack: Rack::new(una),
+            prr: Prr::begin(0),
+            undo: Undo::new(),
+            probe: Probe::None,
+            epoch: Epoch::new(),
+            board: Scoreboard::new(una),
+        }
     }
 
     /// The flight of a connection that [wants one](Tcb::wants_flight): what is out already is in it.
     pub fn begin(cx: &Context<'_>, tcb: &Tcb) -> Self {
         let mut flight = Self::of(tcb.snd_una);
+        if tcb.marks.contains(Marks::REORDERING) {
+            flight.rack.expect_reordering();
+        }
         if tcb.in_flight() > 0 {
             // The one segment that is out is the one whose round trip is measured. Where that is not so nothing is known
             // of it but that it was sent by now.
@@ -58,13 +101,37 @@ impl Flight {
             let sent_at = if timed { tcb.timed_at } else { micros(cx.now) };
             flight.board.sent(tcb.snd_nxt, sent_at, 0);
             if !timed {
-                flight.board.change(tcb.snd_una, tcb.snd_nxt, |_, span| {
+                flight.board.change_all(|_, span| {
                     *span = Span { spread: u16::MAX, fate: Fate::AGAIN, ..*span };
                 });
             }
         }
         flight
     }
+
+    // ---- getters ----
+
+    /// The least round trip seen in this flight, in microseconds.
+    pub const fn min_rtt_us(&self) -> Option<u32> {
+        if self.min_rtt == u32::MAX { None } else { Some(self.min_rtt) }
+    }
+
+    /// The delivery rate as measured last, in bytes a second. Divides: for reports.
+    pub const fn delivery_rate(&self) -> Option<u64> {
+        (self.rate_bytes as u64 * 1_000_000).checked_div(self.rate_us as u64)
+    }
+
+    /// Bytes selectively acknowledged, and bytes lost and not yet delivered.
+    pub const fn sacked_and_lost(&self) -> (u32, u32) {
+        (self.board.sacked(), self.board.lost())
+    }
+
+    /// Whether segments were seen to overtake each other.
+    pub const fn has_seen_reordering(&self) -> bool {
+        self.rack.has_seen_reordering()
+    }
+
+    // ---- what happens ----
 
     /// New data was sent, up to `end`.
     #[inline]
@@ -79,28 +146,134 @@ impl Flight {
 
     /// SND.UNA moved to `una`.
     #[inline]
-    pub(crate) fn on_acknowledged(&mut self, una: SeqNumber, now_us: u32) -> Delivery {
+    pub(crate) fn on_acknowledged(&mut self, una: SeqNumber, evidence: &Evidence) -> Delivery {
         let mut delivery = Delivery::default();
-        let mut newest = None;
+        let (rack, min_rtt) = (&mut self.rack, self.min_rtt);
         self.board.acknowledge(una, |start, span| {
-            if span.fate.contains(Fate::SACKED) {
-                return;
-            }
-            delivery.bytes += span.end.distance_from(start);
-            // Karn (MUST-18): no round trip of what was sent twice.
-            if let Some(sent_at) = span.first_sent_at()
-                && !span.fate.contains(Fate::AGAIN)
-                && newest.is_none_or(|before| is_later(sent_at, before))
-            {
-                newest = Some(sent_at);
+            if !span.fate.contains(Fate::SACKED) {
+                delivery.add(start, span, evidence, min_rtt);
+                rack.note_order(span.end, span.fate.contains(Fate::AGAIN));
             }
         });
+        delivery
+    }
+
+    /// The peer has got `from..to` out of order.
+    pub(crate) fn on_sacked(
+        &mut self,
+        (from, to): (SeqNumber, SeqNumber),
+        evidence: &Evidence,
+        delivery: &mut Delivery,
+    ) {
+        let (rack, min_rtt) = (&mut self.rack, self.min_rtt);
+        self.board.change(from, to, |start, span| {
+            if !span.fate.contains(Fate::SACKED) {
+                delivery.add(start, span, evidence, min_rtt);
+                rack.note_order(span.end, span.fate.contains(Fate::AGAIN));
+                span.fate = Fate::SACKED;
+            }
+        });
+    }
+
+    /// All that an acknowledgment delivered is known: what follows for round trip, rate and RACK.
+    #[inline]
+    pub(crate) fn settle(&mut self, delivery: &mut Delivery, now_us: u32) {
         self.delivered = self.delivered.wrapping_add(delivery.bytes);
-        delivery.rtt_us = newest.map(|sent_at| now_us.wrapping_sub(sent_at));
+        delivery.rtt_us = delivery.newest_sent_at.map(|sent_at| now_us.wrapping_sub(sent_at));
         if let Some(rtt_us) = delivery.rtt_us {
             self.min_rtt = self.min_rtt.min(rtt_us);
         }
-        delivery
+        if let Some(newest) = delivery.newest {
+            self.rack.on_delivered(newest, now_us);
+            self.rate_bytes = self.delivered.wrapping_sub(delivery.rate_since);
+            self.rate_us = now_us.wrapping_sub(newest.sent_at);
+        }
+    }
+
+    /// After a time-out: declares lost what was sent a round trip and the reordering window ago, and the first in any
+    /// case (RFC 8985, section 6.3). With `forget` what was selectively acknowledged does not count any more: the peer
+    /// may have thrown it away (RFC 2018, section 8).
+    pub(crate) fn lose(&mut self, now_us: u32, overdue_us: u32, forget: bool) {
+        let mut is_first = true;
+        self.board.change_all(|_, span| {
+            let counts = span.fate.contains(Fate::SACKED) && !forget;
+            let is_overdue = now_us.wrapping_sub(span.sent_at) >= overdue_us;
+            if !counts && (is_overdue || is_first || span.fate.contains(Fate::SACKED)) {
+                span.fate = span.fate.difference(Fate::RESENT | Fate::SACKED) | Fate::LOST;
+            }
+            is_first = false;
+        });
+    }
+
+    /// What lies in `from..to` counts as lost, unless the peer has it.
+    pub(crate) fn lose_run(&mut self, from: SeqNumber, to: SeqNumber) {
+        self.board.change(from, to, |_, span| {
+            if !span.fate.contains(Fate::SACKED) {
+                span.fate = span.fate.difference(Fate::RESENT) | Fate::LOST;
+            }
+        });
+    }
+
+    /// Whether the peer acknowledges selectively what it does not acknowledge: it has thrown it away.
+    pub(crate) fn is_reneged(&self) -> bool {
+        self.board.spans().first().is_some_and(|span| span.fate.contains(Fate::SACKED))
+    }
+
+    /// Nothing was lost after all: what was not sent again is under way as before.
+    pub(crate) fn find_again(&mut self) {
+        self.board.change_all(|_, span| span.fate = span.fate.difference(Fate::LOST | Fate::RESENT));
+    }
+
+    /// Whether all goes smoothly: no hole, no doubt.
+    #[inline]
+    pub(crate) fn is_even(&self) -> bool {
+        self.board.sacked() == 0
+            && self.board.lost() == 0
+            && self.probe == Probe::None
+            && !self.undo.is_pending()
+    }
+
+    /// Whether a probe is to be sent now.
+    #[inline]
+    pub(crate) fn probe_is_due(&self) -> bool {
+        self.probe == Probe::Due
+    }
+
+    /// Whether what is lost is sent again: not while F-RTO looks whether it is lost at all.
+    #[inline]
+    pub(crate) fn resends(&self) -> bool {
+        self.undo.frto != Frto::Probing
+    }
+
+    /// Whether reports that are still to come, after everything is acknowledged, would change something.
+    pub(crate) const fn lingers(&self) -> bool {
+        self.undo.is_pending() || self.probe.is_pending()
+    }
+}
+
+impl Delivery {
+    /// A span that the peer has got.
+    #[inline]
+    fn add(&mut self, start: SeqNumber, span: &Span, evidence: &Evidence, min_rtt: u32) {
+        self.bytes += span.end.distance_from(start);
+        let is_repeated = span.fate.contains(Fate::AGAIN);
+        if !is_repeated {
+            self.lowest_original = Some(self.lowest_original.map_or(span.end, |end| end.min(span.end)));
+        }
+        let Some(sent_at) = span.first_sent_at() else { return };
+        let age = evidence.now_us.wrapping_sub(sent_at);
+        // Karn (MUST-18): no round trip of what was sent twice.
+        if !is_repeated && self.newest_sent_at.is_none_or(|before| is_later(sent_at, before)) {
+            self.newest_sent_at = Some(sent_at);
+        }
+        // RFC 8985, section 6.2, step 2: an answer that came too soon, or echoes an older timestamp, was the original's.
+        let is_of_original = is_repeated
+            && (age < min_rtt && min_rtt != u32::MAX
+                || evidence.echo_age_us.is_some_and(|echo_age| echo_age > u64::from(age) + 1_000));
+        if !is_of_original && self.newest.is_none_or(|newest| !newest.is_sent_after(sent_at, span.end)) {
+            self.newest = Some(Delivered { sent_at, end: span.end });
+            self.rate_since = span.delivered;
+        }
     }
 }
 
@@ -115,9 +288,14 @@ impl Tcb {
             && !self.marks.intersects(Marks::UNEVEN.union(Marks::FIN_SENT).union(Marks::PERSIST))
     }
 
-    /// Whether a flight that the connection has is of use still; asked after each segment and each deadline.
+    /// Whether the flight that the connection has is of use still; asked after each segment and each deadline. For a
+    /// while after the last acknowledgment it may be, when more is to be learned of what was sent again.
     #[inline]
-    pub const fn needs_flight(&self) -> bool {
+    pub const fn needs_flight(&self, flight: &Flight) -> bool {
         self.in_flight() > 0
+            || flight.lingers()
+                && self.marks.contains(Marks::RESEND_ARMED)
+                && !self.marks.contains(Marks::PERSIST)
+                && self.state.is_synchronized()
     }
 }

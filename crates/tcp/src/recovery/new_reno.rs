@@ -2,8 +2,8 @@
 //! follows a time-out.
 //!
 //! It decides *what* is lost and *when* that is known, from acknowledgments alone; how much may be sent is
-//! `congestion`'s, and `transmit` asks [`Recovery::resend_from`] what to send again. A scoreboard (RFC 6675) or
-//! RACK (RFC 8985) takes the place of this file's judgments, not of its callers.
+//! `congestion`'s, and `transmit` asks [`Recovery::resend_from`] what to send again. Where there is a scoreboard that
+//! takes the place of these judgments; the phase and where it ends stay here.
 //!
 //! ```text
 //!                 third duplicate                       all of it acknowledged
@@ -160,6 +160,45 @@ impl Recovery {
             Some((next, point)) => next.distance_from(snd_una) + snd_nxt.distance_from(point),
             None => snd_nxt.distance_from(snd_una),
         }
+    }
+
+    /// Where the recovery is.
+    #[inline]
+    pub(crate) const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// "recover" of RFC 6582, RecoveryPoint of RFC 6675: where the recovery ends.
+    #[inline]
+    pub(crate) const fn point(&self) -> SeqNumber {
+        self.point
+    }
+
+    /// Acknowledgments in a row that moved nothing, but reported what has arrived.
+    pub(crate) const fn duplicates(&self) -> u8 {
+        self.duplicates
+    }
+
+    /// One more of those, or the end of their row.
+    pub(crate) const fn count_duplicate(&mut self, advanced: bool, delivered: bool) {
+        if advanced {
+            self.duplicates = 0;
+        } else if delivered {
+            self.duplicates = self.duplicates.saturating_add(1);
+        }
+    }
+
+    /// A recovery begins by the scoreboard's word, which knows what is to be sent again.
+    pub(crate) const fn begin(&mut self, phase: Phase, snd_nxt: SeqNumber) {
+        *self =
+            Self { point: snd_nxt, next: snd_nxt, phase, duplicates: 0, guarded: false, restarted: false };
+    }
+
+    /// It has ended.
+    pub(crate) const fn end(&mut self) {
+        self.phase = Phase::Open;
+        self.duplicates = 0;
+        self.guarded = false;
     }
 
     /// Segments that limited transmit allows beyond the window (RFC 3042).

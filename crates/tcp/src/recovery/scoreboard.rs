@@ -14,7 +14,7 @@ use bitflags::bitflags;
 use freeway_wire::tcp::SeqNumber;
 
 /// Spans that a flight can tell apart.
-pub(crate) const SPANS: usize = 54;
+pub(crate) const SPANS: usize = 46;
 
 /// The newest spans are merged last: round trips are measured by them.
 const FRESH: usize = 8;
@@ -190,6 +190,7 @@ impl Scoreboard {
             if span.fate.contains(Fate::SACKED) {
                 return;
             }
+            // A probe repeats what is not lost: that is in the network as before.
             let resent = if span.fate.contains(Fate::LOST) { Fate::RESENT } else { Fate::empty() };
             *span = Span {
                 sent_at: now_us,
@@ -230,6 +231,47 @@ impl Scoreboard {
             }
         }
         self.merge_alike(begin.saturating_sub(1), end + 1);
+    }
+
+    /// Changes every span, likewise.
+    pub(crate) fn change_all(&mut self, change: impl FnMut(SeqNumber, &mut Span)) {
+        self.change(self.una, self.nxt(), change);
+    }
+
+    /// Bytes selectively acknowledged.
+    #[inline]
+    pub(crate) const fn sacked(&self) -> u32 {
+        self.sacked
+    }
+
+    /// Bytes lost and not yet delivered; those under way again are among them.
+    #[inline]
+    pub(crate) const fn lost(&self) -> u32 {
+        self.lost
+    }
+
+    /// SetPipe of RFC 6675, section 4: bytes that are in the network, as far as is known.
+    #[inline]
+    pub(crate) fn pipe(&self) -> u32 {
+        let gone = self.sacked.saturating_add(self.lost).saturating_sub(self.resent);
+        self.nxt().distance_from(self.una).saturating_sub(gone)
+    }
+
+    /// Whether something lost waits to be sent again.
+    #[inline]
+    pub(crate) const fn has_lost(&self) -> bool {
+        self.lost > self.resent
+    }
+
+    /// NextSeg of RFC 6675, section 4, rule 1: the first run that is lost and not under way again.
+    pub(crate) fn next_lost(&self) -> Option<(SeqNumber, SeqNumber)> {
+        if !self.has_lost() {
+            return None;
+        }
+        let waits = |span: &Span| span.fate.contains(Fate::LOST) && !span.fate.contains(Fate::RESENT);
+        let first = self.spans().iter().position(waits)?;
+        let run = self.spans().get(first..)?.iter().take_while(|span| waits(span));
+        Some((self.start(first), run.last()?.end))
     }
 
     /// The index of the span that begins at `at`, or the number of spans: one is split if it has to be.
@@ -354,5 +396,239 @@ impl Scoreboard {
             .filter_map(|index| Some((cost(index)?, index)))
             .min()
             .map(|(_, index)| index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const UNA: SeqNumber = SeqNumber(u32::MAX - 300);
+
+    /// What a byte has met with.
+    #[derive(Clone, Copy, PartialEq, Debug)]
+    struct Byte {
+        fate: Fate,
+        sent_at: u32,
+    }
+
+    /// A byte for each byte in flight.
+    #[derive(Default)]
+    struct Plain {
+        una: u32,
+        bytes: Vec<Byte>,
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Op {
+        Send(u32),
+        Acknowledge(u32),
+        Sack(u32, u32),
+        Lose(u32, u32),
+        Resend(u32, u32),
+        Find,
+    }
+
+    fn ops(longest: u32) -> impl Strategy<Value = Op> {
+        let run = move || (0..longest * 8, 1..longest);
+        prop_oneof![
+            4 => (1..longest).prop_map(Op::Send),
+            2 => (0..longest * 2).prop_map(Op::Acknowledge),
+            3 => run().prop_map(|(at, len)| Op::Sack(at, len)),
+            2 => run().prop_map(|(at, len)| Op::Lose(at, len)),
+            2 => run().prop_map(|(at, len)| Op::Resend(at, len)),
+            1 => Just(Op::Find),
+        ]
+    }
+
+    fn lose(span: &mut Span) {
+        if !span.fate.contains(Fate::SACKED) {
+            span.fate = span.fate.difference(Fate::RESENT) | Fate::LOST;
+        }
+    }
+
+    impl Plain {
+        fn run(&mut self, at: u32, len: u32) -> &mut [Byte] {
+            let count = self.bytes.len();
+            let from = (at as usize).min(count);
+            &mut self.bytes[from..(from + len as usize).min(count)]
+        }
+
+        fn apply(&mut self, op: Op, now: u32) {
+            match op {
+                Op::Send(len) => {
+                    self.bytes.extend((0..len).map(|_| Byte { fate: Fate::empty(), sent_at: now }));
+                }
+                Op::Acknowledge(len) => {
+                    let len = (len as usize).min(self.bytes.len());
+                    self.bytes.drain(..len);
+                    self.una += len as u32;
+                }
+                Op::Sack(at, len) => self.run(at, len).iter_mut().for_each(|byte| byte.fate = Fate::SACKED),
+                Op::Lose(at, len) => {
+                    for byte in self.run(at, len).iter_mut().filter(|byte| byte.fate != Fate::SACKED) {
+                        byte.fate = byte.fate.difference(Fate::RESENT) | Fate::LOST;
+                    }
+                }
+                Op::Resend(at, len) => {
+                    for byte in self.run(at, len).iter_mut().filter(|byte| byte.fate != Fate::SACKED) {
+                        let resent =
+                            if byte.fate.contains(Fate::LOST) { Fate::RESENT } else { Fate::empty() };
+                        *byte = Byte { fate: byte.fate | resent | Fate::AGAIN, sent_at: now };
+                    }
+                }
+                Op::Find => {
+                    for byte in &mut self.bytes {
+                        byte.fate = byte.fate.difference(Fate::LOST | Fate::RESENT);
+                    }
+                }
+            }
+        }
+
+        fn count(&self, fate: Fate) -> u32 {
+            self.bytes.iter().filter(|byte| byte.fate.contains(fate)).count() as u32
+        }
+    }
+
+    fn apply(board: &mut Scoreboard, plain: &Plain, op: Op, now: u32) {
+        let una = UNA + plain.una;
+        match op {
+            Op::Send(len) => board.sent(board.nxt() + len, now, 0),
+            Op::Acknowledge(len) => {
+                let len = len.min(plain.bytes.len() as u32);
+                let mut next = una;
+                board.acknowledge(una + len, |start, span| {
+                    assert_eq!(start, next, "each byte once");
+                    next = span.end;
+                });
+                assert_eq!(next, una + len, "every byte");
+            }
+            Op::Sack(at, len) => board.change(una + at, una + at + len, |_, span| span.fate = Fate::SACKED),
+            Op::Lose(at, len) => board.change(una + at, una + at + len, |_, span| lose(span)),
+            Op::Resend(at, len) => board.resent(una + at, una + at + len, now, 0),
+            Op::Find => {
+                board.change_all(|_, span| span.fate = span.fate.difference(Fate::LOST | Fate::RESENT));
+            }
+        }
+    }
+
+    /// What holds whatever was forgotten.
+    fn check_sums(board: &Scoreboard) -> Result<(), TestCaseError> {
+        let (mut at, mut sums) = (board.una, [0; 3]);
+        for span in board.spans() {
+            prop_assert!(span.end.is_after(at), "no empty span");
+            for (sum, fate) in sums.iter_mut().zip([Fate::SACKED, Fate::LOST, Fate::RESENT]) {
+                *sum += if span.fate.contains(fate) { span.end.distance_from(at) } else { 0 };
+            }
+            prop_assert!(!span.fate.contains(Fate::RESENT) || span.fate.contains(Fate::LOST));
+            at = span.end;
+        }
+        prop_assert_eq!(sums, [board.sacked, board.lost, board.resent]);
+        prop_assert_eq!(board.pipe(), at.distance_from(board.una) - sums[0] - sums[1] + sums[2]);
+        prop_assert!(board.spans().len() <= SPANS);
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// While there is room for every difference the board is what a byte for each byte would be.
+        #[test]
+        fn a_board_with_room_is_exact(ops in proptest::collection::vec(ops(20), 1..22)) {
+            let (mut board, mut plain) = (Scoreboard::new(UNA), Plain::default());
+            let has_found = ops.iter().any(|op| matches!(op, Op::Find));
+            for (now, &op) in (5u32..).zip(&ops) {
+                apply(&mut board, &plain, op, now);
+                plain.apply(op, now);
+                check_sums(&board)?;
+                prop_assert_eq!(board.nxt().distance_from(board.una) as usize, plain.bytes.len());
+                for (fate, sum) in
+                    [(Fate::SACKED, board.sacked), (Fate::LOST, board.lost), (Fate::RESENT, board.resent)]
+                {
+                    prop_assert_eq!(sum, plain.count(fate));
+                }
+                let mut bytes = plain.bytes.iter();
+                let mut at = board.una;
+                for span in board.spans() {
+                    for byte in bytes.by_ref().take(span.end.distance_from(at) as usize) {
+                        prop_assert_eq!(byte.fate, span.fate);
+                        let settled = byte.fate.contains(Fate::SACKED)
+                            || byte.fate.contains(Fate::LOST) && !byte.fate.contains(Fate::RESENT);
+                        // What was lost and found again was sent some time between.
+                        let first = span.first_sent_at().unwrap_or(0);
+                        prop_assert!(settled || (first..=span.sent_at).contains(&byte.sent_at));
+                        prop_assert!(settled || span.spread == 0 || has_found);
+                    }
+                    at = span.end;
+                }
+                let lost = |byte: &Byte| byte.fate.contains(Fate::LOST) && !byte.fate.contains(Fate::RESENT);
+                let first = plain.bytes.iter().position(lost);
+                prop_assert_eq!(
+                    board.next_lost().map(|(from, _)| from.distance_from(board.una) as usize),
+                    first
+                );
+            }
+        }
+
+        /// Where there is not, it forgets; but calls nothing lost, delivered or old that is not.
+        #[test]
+        fn a_full_board_only_forgets(ops in proptest::collection::vec(ops(9), 200..400)) {
+            let (mut board, mut plain) = (Scoreboard::new(UNA), Plain::default());
+            for (now, &op) in (5u32..).zip(&ops) {
+                apply(&mut board, &plain, op, now);
+                plain.apply(op, now);
+                check_sums(&board)?;
+                prop_assert_eq!(board.nxt().distance_from(board.una) as usize, plain.bytes.len());
+                let mut bytes = plain.bytes.iter();
+                let mut at = board.una;
+                for span in board.spans() {
+                    for byte in bytes.by_ref().take(span.end.distance_from(at) as usize) {
+                        prop_assert!(!span.fate.contains(Fate::SACKED) || byte.fate == Fate::SACKED);
+                        prop_assert!(
+                            byte.fate == Fate::SACKED
+                                || span.fate.contains(Fate::SACKED)
+                                || !span.fate.contains(Fate::LOST)
+                                || byte.fate.contains(Fate::LOST)
+                        );
+                        if byte.fate.is_empty() && span.fate.is_empty() {
+                            let earliest = span.first_sent_at().unwrap_or(0);
+                            prop_assert!((earliest..=span.sent_at).contains(&byte.sent_at));
+                        }
+                    }
+                    at = span.end;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_turn_is_one_span_and_the_next_another() {
+        let mut board = Scoreboard::new(UNA);
+        for segment in 1..=5 {
+            board.sent(UNA + segment * 100, 7, 0);
+        }
+        board.sent(UNA + 600, 8, 0);
+        assert_eq!(
+            board.spans().iter().map(|span| (span.end, span.sent_at)).collect::<Vec<_>>(),
+            [(UNA + 500, 7), (UNA + 600, 8)]
+        );
+    }
+
+    #[test]
+    fn a_long_flight_keeps_its_newest_spans_exact() {
+        let mut board = Scoreboard::new(UNA);
+        for turn in 0..10_000u32 {
+            board.sent(UNA + (turn + 1) * 100, turn * 10, 0);
+            let newest = board.spans().iter().rev().take(FRESH - 3);
+            assert!(
+                newest
+                    .enumerate()
+                    .all(|(age, span)| { span.spread == 0 && span.sent_at == (turn - age as u32) * 10 })
+            );
+        }
     }
 }

@@ -127,11 +127,15 @@ fn established_with_nagle_small_segments_wait_for_the_acknowledgment() {
 }
 
 #[test]
-fn established_with_nagle_a_full_segment_goes_and_the_rest_waits() {
+fn established_with_nagle_the_end_of_a_write_follows_its_full_segments() {
     let mut one = One::established(Config { nagle: true, ..plain() });
-    assert_eq!(one.write(1_700).lens(), [1_000]);
+    assert_eq!(one.write(1_700).lens(), [1_000, 700]);
+    // Now a small segment is in flight: the next one waits, not for the full segment's acknowledgment but for its own.
+    assert!(one.write(10).lens().is_empty());
     one.take(ack(1, 1_001));
-    assert_eq!(one.lens(), [700]);
+    assert!(one.lens().is_empty());
+    one.take(ack(1, 1_701));
+    assert_eq!(one.lens(), [10]);
 }
 
 #[test]

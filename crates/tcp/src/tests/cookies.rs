@@ -157,3 +157,18 @@ fn listen_a_segment_size_below_the_table_gets_no_cookie() {
     let tiny = syn().mss(500);
     assert!(SynReceived::with_cookie(&at(THEN, &config), &tiny.arrival(), &cookies(&FLOW)).is_none());
 }
+
+#[test]
+fn listen_cookie_keeps_ecn_with_timestamps_and_does_not_agree_to_it_without() {
+    let config = Config::default();
+    let cx = at(THEN, &config);
+    for (asks, stamps) in [(true, true), (true, false), (false, true)] {
+        let mut offer = if stamps { syn().stamps(40, 0) } else { syn() };
+        offer.repr.flags.set(Flags::ECE | Flags::CWR, asks);
+        let syn_ack = SynReceived::with_cookie(&cx, &offer.arrival(), &cookies(&FLOW)).unwrap().syn_ack(&cx);
+        let echo = syn_ack.options.timestamps.map(|stamps| stamps.value);
+        let info = redeem(&config, THEN, &FLOW, answer(syn_ack.seq, echo)).unwrap().info();
+        assert_eq!(syn_ack.flags.contains(Flags::ECE), asks && stamps);
+        assert_eq!(info.ecn.unwrap(), asks && stamps);
+    }
+}

@@ -13,7 +13,7 @@ fn closed_connect_sends_a_syn_with_all_offers() {
     let cx = Context { now, config: &config };
     let mut tcb = Tcb::connect(&cx, ISS, 17);
     let syn = tcb.poll_transmit(&cx, &crate::Held::default(), None).unwrap();
-    assert_eq!((syn.flags, syn.seq, syn.len), (Flags::SYN, ISS, 0));
+    assert_eq!((syn.flags, syn.seq, syn.len), (Flags::SYN | Flags::ECE | Flags::CWR, ISS, 0));
     assert_eq!((syn.options.mss, syn.options.window_scale), (Some(1460), Some(7)));
     assert!(syn.options.sack_permitted);
     assert_eq!(syn.options.timestamps.unwrap().value, 9_017);

@@ -7,7 +7,7 @@ use freeway_wire::Ecn;
 use freeway_wire::tcp::{Flags, Options, Repr, SeqNumber, Timestamps};
 
 use crate::congestion::Algorithm;
-use crate::{Arrival, Config, Context, Events, Flight, Held, Outcome, Outgoing, State, Tcb};
+use crate::{Arrival, Config, Context, EcnMode, Events, Flight, Held, Outcome, Outgoing, State, Tcb};
 
 /// Our initial sequence number, and the peer's.
 pub(super) const ISS: SeqNumber = SeqNumber(1_000);
@@ -18,6 +18,7 @@ pub(super) const IRS: SeqNumber = SeqNumber(5_000);
 pub(super) struct Made {
     pub(super) repr: Repr,
     pub(super) len: u32,
+    pub(super) ecn: Ecn,
 }
 
 /// A segment with the given control bits, `seq` and `ack` counted from the initial numbers.
@@ -32,7 +33,7 @@ pub(super) fn made(flags: Flags, seq: u32, ack: u32) -> Made {
         urgent: 0,
         options: Options::default(),
     };
-    Made { repr, len: 0 }
+    Made { repr, len: 0, ecn: Ecn::NotEct }
 }
 
 /// A bare acknowledgment.
@@ -67,7 +68,7 @@ impl Made {
     }
 
     pub(super) fn arrival(&self) -> Arrival<'_> {
-        Arrival { repr: &self.repr, payload_len: self.len, ecn: Ecn::NotEct }
+        Arrival { repr: &self.repr, payload_len: self.len, ecn: self.ecn }
     }
 }
 
@@ -93,6 +94,7 @@ pub(super) fn plain() -> Config {
         quick_acks: 0,
         congestion: Algorithm::NewReno,
         receive_window_max: 0,
+        ecn: EcnMode::Passive,
         ..Config::default()
     }
 }
@@ -102,17 +104,14 @@ impl One {
     pub(super) fn syn_sent(config: Config) -> Self {
         let now = Instant::from_secs(100);
         let tcb = Tcb::connect(&Context { now, config: &config }, ISS, 0);
-        let mut one = Self {
-            tcb,
-            config,
-            now,
-            held: Held::default(),
-            events: Events::empty(),
-            flight: None,
-            has_flights: true,
-        };
+        let mut one = Self::of(tcb, config, now, Held::default());
         assert_eq!(one.sent().len(), 1, "the SYN");
         one
+    }
+
+    /// Any connection, with all that its caller has.
+    pub(super) fn of(tcb: Tcb, config: Config, now: Instant, held: Held) -> Self {
+        Self { tcb, config, now, held, events: Events::empty(), flight: None, has_flights: true }
     }
 
     /// Established by an active open over a path of 10 ms; the peer's MSS is 1000.
@@ -147,7 +146,7 @@ impl One {
     pub(super) fn sent(&mut self) -> Vec<Outgoing> {
         let mut sent = Vec::new();
         let cx = Context { now: self.now, config: &self.config };
-        while self.tcb.wants_transmit(&self.held) {
+        while self.tcb.wants_transmit(&self.held, self.flight.as_ref()) {
             if self.has_flights && self.flight.is_none() && self.tcb.wants_flight(&self.held) {
                 self.flight = Some(Flight::begin(&cx, &self.tcb));
             }
@@ -170,7 +169,7 @@ impl One {
     }
 
     fn let_go_of_flight(&mut self) {
-        if !self.tcb.needs_flight() {
+        if self.flight.as_ref().is_some_and(|flight| !self.tcb.needs_flight(flight)) {
             self.flight = None;
         }
     }
@@ -211,11 +210,11 @@ impl One {
                 self.flight.as_mut(),
             );
             self.let_go_of_flight();
-            if self.tcb.wants_transmit(&self.held) {
+            if self.tcb.wants_transmit(&self.held, self.flight.as_ref()) {
                 break;
             }
         }
-        if !self.tcb.wants_transmit(&self.held) {
+        if !self.tcb.wants_transmit(&self.held, self.flight.as_ref()) {
             self.now = end;
         }
         self.events |= events;

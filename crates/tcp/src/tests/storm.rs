@@ -20,6 +20,9 @@ struct Shot {
     stamps: Option<(u32, u32)>,
     mss: Option<u16>,
     scale: Option<u8>,
+    /// SACK blocks, counted from SND.UNA.
+    sack: [(i32, i32); 2],
+    blocks: usize,
     /// What else happens: time, writing, reading, closing, an error of the path.
     also: u8,
     amount: u32,
@@ -39,10 +42,12 @@ prop_compose! {
         stamps in proptest::option::of((any::<u32>(), any::<u32>())),
         mss in proptest::option::of(any::<u16>()),
         scale in proptest::option::of(any::<u8>()),
+        sack in [(near(), near()), (near(), near())],
+        blocks in 0usize..3,
         also in 0u8..12,
         amount in prop_oneof![0u32..100, 0u32..100_000, any::<u32>()],
     ) -> Shot {
-        Shot { flags, seq, ack, len, window, stamps, mss, scale, also, amount }
+        Shot { flags, seq, ack, len, window, stamps, mss, scale, sack, blocks, also, amount }
     }
 }
 
@@ -59,6 +64,13 @@ impl Shot {
             options: Options {
                 mss: self.mss,
                 window_scale: self.scale,
+                sack_permitted: self.blocks != 1,
+                sack: self
+                    .sack
+                    .iter()
+                    .take(self.blocks)
+                    .map(|&(from, to)| (snd_nxt + from as u32, snd_nxt + to as u32))
+                    .collect(),
                 timestamps: self.stamps.map(|(value, echo)| Timestamps { value, echo }),
                 ..Options::default()
             },
@@ -86,7 +98,7 @@ fn fire(
         held,
         flight.as_mut(),
     );
-    if !tcb.needs_flight() {
+    if flight.as_ref().is_some_and(|flight| !tcb.needs_flight(flight)) {
         *flight = None;
     }
     if was_open {
@@ -114,6 +126,9 @@ fn fire(
             tcb.on_icmp(&cx, IcmpError::PacketTooBig { mss: shot.window }, tcb.snd_una());
         }
         9 => tcb.on_read(&cx, held),
+        10 => {
+            tcb.report_duplicate(&cx, held, (repr.seq, repr.seq + shot.amount));
+        }
         _ => {}
     }
     let cx = Context { now: *now, config };

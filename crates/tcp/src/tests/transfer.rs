@@ -114,8 +114,14 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn faults()(loss in 0u8..30, duplication in 0u8..20, reordering in 0u8..60, delay in 1u64..200) -> Faults {
-        Faults { loss, duplication, reordering, delay: Duration::from_millis(delay) }
+    fn faults()(
+        loss in 0u8..30,
+        duplication in 0u8..20,
+        reordering in 0u8..60,
+        marking in 0u8..30,
+        delay in 1u64..200,
+    ) -> Faults {
+        Faults { loss, loss_permille: 0, duplication, reordering, marking, delay: Duration::from_millis(delay) }
     }
 }
 

@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 use freeway_base::{Duration, Instant, Rng, Seed};
 use freeway_wire::Ecn;
-use freeway_wire::tcp::{Flags, Repr, SeqNumber};
+use freeway_wire::tcp::{Flags, Repr, SackBlocks, SeqNumber};
 
 use crate::{
     Accept, Arrival, Config, Context, Events, Flight, Held, Outgoing, Reply, State, SynReceived, SynTimeout,
@@ -19,15 +19,25 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Faults {
     pub(super) loss: u8,
+    /// More of it, in a thousand.
+    pub(super) loss_permille: u16,
     pub(super) duplication: u8,
     /// Segments that take up to four times as long.
     pub(super) reordering: u8,
+    /// Congestion marks, of what understands them.
+    pub(super) marking: u8,
     pub(super) delay: Duration,
 }
 
 impl Faults {
-    pub(super) const NONE: Self =
-        Self { loss: 0, duplication: 0, reordering: 0, delay: Duration::from_millis(5) };
+    pub(super) const NONE: Self = Self {
+        loss: 0,
+        loss_permille: 0,
+        duplication: 0,
+        reordering: 0,
+        marking: 0,
+        delay: Duration::from_millis(5),
+    };
 }
 
 /// What the application does at one end.
@@ -64,6 +74,10 @@ pub(super) struct End {
     irs: Option<SeqNumber>,
     waiting: Vec<(SeqNumber, u32, bool)>,
     pub(super) retransmitted: u32,
+    /// Recoveries and time-outs, and how many of them were taken back.
+    pub(super) recoveries: [u32; 3],
+    /// Reductions of the window because of marks.
+    pub(super) reduced: u32,
     flight: Option<Flight>,
     /// Whether there are flights to be had.
     pub(super) has_flights: bool,
@@ -83,6 +97,8 @@ impl End {
             irs: None,
             waiting: Vec::new(),
             retransmitted: 0,
+            recoveries: [0; 3],
+            reduced: 0,
             flight: None,
             has_flights: true,
         }
@@ -95,8 +111,28 @@ impl End {
             queued: self.queued,
             out_of_order: !self.waiting.is_empty(),
             closed: true,
+            gaps: self.gaps(),
             ..Held::default()
         }
+    }
+
+    /// What waits, as SACK blocks, the one that grew last first.
+    fn gaps(&self) -> SackBlocks {
+        let mut blocks = SackBlocks::NONE;
+        for &(seq, len, _) in self.waiting.iter().rev() {
+            let (mut from, mut to) = (seq, seq + len);
+            while let Some(&(seq, len, _)) = self.waiting.iter().find(|&&(seq, len, _)| {
+                seq.is_at_or_before(to)
+                    && (seq + len).is_at_or_after(from)
+                    && (seq.is_before(from) || (seq + len).is_after(to))
+            }) {
+                (from, to) = (from.min(seq), to.max(seq + len));
+            }
+            if from != to && blocks.iter().all(|(first, _)| first != from) {
+                blocks.push(from, to);
+            }
+        }
+        blocks
     }
 
     pub(super) fn state(&self) -> State {
@@ -106,6 +142,10 @@ impl End {
             Half::Answered(_) => State::SynReceived,
             Half::Listen | Half::Gone => State::Closed,
         }
+    }
+
+    fn selects(&self) -> bool {
+        matches!(&self.half, Half::Open(tcb) if tcb.info().sack)
     }
 
     fn is_done(&self) -> bool {
@@ -139,10 +179,10 @@ impl End {
         Vec::new()
     }
 
-    fn on_segment(&mut self, now: Instant, repr: &Repr, payload_len: u32) -> Vec<Outgoing> {
+    fn on_segment(&mut self, now: Instant, repr: &Repr, payload_len: u32, ecn: Ecn) -> Vec<Outgoing> {
         let config = self.config;
         let cx = Context { now, config: &config };
-        let arrival = Arrival { repr, payload_len, ecn: Ecn::NotEct };
+        let arrival = Arrival { repr, payload_len, ecn };
         match &mut self.half {
             Half::Listen if repr.flags.contains(Flags::SYN) && !repr.flags.contains(Flags::ACK) => {
                 let record = SynReceived::from_syn(&cx, &arrival, self.plan.iss, 77);
@@ -184,19 +224,32 @@ impl End {
         let before = tcb.rcv_nxt();
         let fresh = matches!(tcb.state(), State::SynSent);
         let outcome = tcb.on_segment(cx, arrival, &held, self.flight.as_mut());
-        if !tcb.needs_flight() {
+        if self.flight.as_ref().is_some_and(|flight| !tcb.needs_flight(flight)) {
             self.flight = None;
         }
         if !fresh {
             assert!(tcb.rcv_nxt().is_at_or_after(before) && tcb.rcv_nxt().is_at_or_before(edge));
         }
+        self.reduced += u32::from(outcome.reduced);
         self.queued = self.queued.checked_sub(outcome.acked).expect("acknowledged what was never queued");
         let mut events = outcome.events;
+        let mut duplicate = outcome.duplicate;
         if let Some(accept) = outcome.accept {
+            let end = accept.seq + accept.len;
+            let is_held = |&(seq, len, _): &(SeqNumber, u32, bool)| {
+                seq.is_at_or_before(accept.seq) && (seq + len).is_at_or_after(end)
+            };
+            if !accept.in_order && accept.len > 0 && self.selects() && self.waiting.iter().any(is_held) {
+                duplicate = Some((accept.seq, end));
+            }
             events |= self.keep(cx, accept);
         }
         let mut replies = self.apply(cx, events);
-        if let Reply::Challenge(reply) | Reply::Reset(reply) = outcome.reply {
+        let held = self.held();
+        if let (Some(block), Half::Open(tcb)) = (duplicate, &mut self.half) {
+            replies.push(tcb.report_duplicate(cx, &held, block));
+        }
+        if let Reply::Ack(reply) | Reply::Challenge(reply) | Reply::Reset(reply) = outcome.reply {
             replies.push(reply);
         }
         replies
@@ -236,6 +289,10 @@ impl End {
 
     fn apply(&mut self, cx: &Context<'_>, events: Events) -> Vec<Outgoing> {
         self.events |= events;
+        let kinds = [Events::FAST_RECOVERY, Events::TIMED_RESEND, Events::SPURIOUS];
+        for (count, kind) in self.recoveries.iter_mut().zip(kinds) {
+            *count += u32::from(events.contains(kind));
+        }
         if events.contains(Events::TIME_WAIT)
             && let Half::Open(tcb) = &self.half
         {
@@ -258,7 +315,7 @@ impl End {
         let mut sent = Vec::new();
         let held = self.held();
         let Half::Open(tcb) = &mut self.half else { return sent };
-        while tcb.wants_transmit(&held) {
+        while tcb.wants_transmit(&held, self.flight.as_ref()) {
             if self.has_flights && self.flight.is_none() && tcb.wants_flight(&held) {
                 self.flight = Some(Flight::begin(&cx, tcb));
             }
@@ -304,7 +361,7 @@ impl End {
 pub(super) struct World {
     pub(super) now: Instant,
     pub(super) ends: [End; 2],
-    in_flight: Vec<(Instant, u64, usize, Repr, u32)>,
+    in_flight: Vec<(Instant, u64, usize, Repr, u32, Ecn)>,
     sent: u64,
     faults: Faults,
     rng: Rng,
@@ -352,7 +409,9 @@ impl World {
         for outgoing in sent {
             let copies = if self.percent(self.faults.duplication) { 2 } else { 1 };
             for _ in 0..copies {
-                if self.percent(self.faults.loss) {
+                let permille = self.faults.loss_permille;
+                let is_lost = permille > 0 && self.rng.below(1_000) < u32::from(permille);
+                if is_lost || self.percent(self.faults.loss) {
                     continue;
                 }
                 let mut delay = self.faults.delay;
@@ -362,7 +421,9 @@ impl World {
                 }
                 self.sent += 1;
                 let repr = outgoing.repr(1, 2);
-                self.in_flight.push((self.now + delay, self.sent, 1 - from, repr, outgoing.len));
+                let is_marked = outgoing.ecn != Ecn::NotEct && self.percent(self.faults.marking);
+                let ecn = if is_marked { Ecn::Ce } else { outgoing.ecn };
+                self.in_flight.push((self.now + delay, self.sent, 1 - from, repr, outgoing.len, ecn));
             }
         }
     }
@@ -378,8 +439,8 @@ impl World {
             else {
                 return;
             };
-            let (_, _, to, repr, len) = self.in_flight.swap_remove(index);
-            let replies = self.ends[to].on_segment(self.now, &repr, len);
+            let (_, _, to, repr, len, ecn) = self.in_flight.swap_remove(index);
+            let replies = self.ends[to].on_segment(self.now, &repr, len, ecn);
             self.transmit(to, &replies);
         }
     }

@@ -1,10 +1,12 @@
 //! The suite of all ports, in each role and with and without copies.
 #![allow(clippy::unwrap_used)]
 
+use freeway_mem::PoolConfig;
 use freeway_memif::{Config, Memif};
+use freeway_port::Port;
 use freeway_port::conformance::{self, PortPeer};
 
-use crate::lab::{meet, pair, pool, trusting};
+use crate::lab::{meet, pair, pool, pool_of, trusting};
 
 /// A cable with the server at the near end, or the client.
 fn lay(server_is_near: bool, change: impl Fn(&mut Config)) -> (Memif, PortPeer<Memif>) {
@@ -35,19 +37,23 @@ fn a_jumbo_pair_with_small_buffers_conforms() {
     conformance::run(|| lay(false, change));
 }
 
-/// A client that lends a pool, and is then given another to receive into, as the suite does: frames are copied between
-/// the two, both ways.
+/// A client that lends the very pool it is given to receive into.
 #[test]
-fn a_client_that_lends_conforms_with_foreign_pools() {
+fn a_client_that_lends_conforms() {
     for mtu in [1_500, 4_000] {
-        conformance::run(|| {
+        conformance::run_attached(|| {
             let (mut server, mut client) = pair(|config| {
                 trusting(config);
                 config.mtu = mtu;
             });
-            let shared = pool(4_096, true);
-            meet(&shared, &mut [&mut server, &mut client]);
-            (client, PortPeer::new(server))
+            let headroom = u32::from(PoolConfig::default().headroom);
+            let buffer_size = (client.info().frame_max() as u32 + headroom + 1).next_power_of_two();
+            let lent =
+                pool_of(&PoolConfig { buffers: 4_096, buffer_size, shared: true, ..PoolConfig::default() });
+            meet(&lent, &mut [&mut client]);
+            assert_eq!(client.lent(), 1_024, "a quarter, as many as the ring has slots");
+            meet(&pool(16, false), &mut [&mut server]);
+            (client, PortPeer::new(server), lent)
         });
     }
 }

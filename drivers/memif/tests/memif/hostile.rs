@@ -392,7 +392,7 @@ fn servers_that_lie() {
             }
             let pool = pool(4_096, lends);
             let mut client = open_one(&own).into_port();
-            client.rx_burst(&pool, &mut RxBurst::new());
+            client.attach(&pool).unwrap();
             let (socket, memory) = liar::serve(&path);
             until("the link", || {
                 client.rx_burst(&pool, &mut RxBurst::new());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use freeway_mem::{Arena, ArenaLayout, PacketPool, PoolConfig, RxBurst, TxBurst};
 use freeway_memif::{Config, LinkStatus, Memif, MemifQueue, Patience, Role, SocketName, Trust, open};
-use freeway_port::{RxQueue, TxQueue};
+use freeway_port::{Port, RxQueue, TxQueue};
 
 /// How long anything may take that will certainly happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,8 +41,11 @@ pub(crate) fn pair(change: impl Fn(&mut Config)) -> (Memif, Memif) {
     (server, client)
 }
 
-/// Waits until both see the link, calling them as cores do.
+/// Attaches ports to the pool, and waits until all see the link, calling them as cores do.
 pub(crate) fn meet(pool: &PacketPool, ports: &mut [&mut Memif]) {
+    for port in ports.iter_mut() {
+        port.attach(pool).unwrap();
+    }
     let over = Instant::now() + PATIENCE;
     loop {
         for port in ports.iter_mut() {
@@ -57,14 +60,16 @@ pub(crate) fn meet(pool: &PacketPool, ports: &mut [&mut Memif]) {
 }
 
 pub(crate) fn ups_and_downs(port: &Memif) -> (u64, u64) {
-    use freeway_port::Port;
     (port.counters().link_ups, port.counters().link_downs)
 }
 
 pub(crate) fn pool(buffers: u32, shared: bool) -> PacketPool {
-    let config = PoolConfig { buffers, shared, ..PoolConfig::default() };
-    let mut arena = Arena::heap(ArenaLayout::new().pool(&config).bytes()).unwrap();
-    PacketPool::new(&mut arena, &config).unwrap()
+    pool_of(&PoolConfig { buffers, shared, ..PoolConfig::default() })
+}
+
+pub(crate) fn pool_of(config: &PoolConfig) -> PacketPool {
+    let mut arena = Arena::heap(ArenaLayout::new().pool(config).bytes()).unwrap();
+    PacketPool::new(&mut arena, config).unwrap()
 }
 
 /// Sends one frame.

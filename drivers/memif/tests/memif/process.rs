@@ -42,6 +42,7 @@ fn echo() {
     trusting(&mut config);
     let pool = pool(2_048, role == Role::Client);
     let mut port = open_one(&config).into_port();
+    port.attach(&pool).unwrap();
     loop {
         let mut burst = RxBurst::new();
         if port.rx_burst(&pool, &mut burst) == 0 {
@@ -105,6 +106,7 @@ fn survives(role: Role) {
     trusting(&mut own);
     let pool = pool(2_048, role == Role::Client);
     let mut port = open_one(&own).into_port();
+    port.attach(&pool).unwrap();
     let mut rng = Rng::new(Seed(3));
     for round in 1..=5 {
         let peer = Peer::start(other, &socket);

@@ -189,6 +189,7 @@ fn be_an_end(side: Side, socket: PathBuf, cpu: usize, plan: &Plan) -> Result<()>
     sched_setaffinity(None, &cpus)?;
     let queue = open(&[config])?.pop().and_then(|mut queues| queues.pop()).context("one queue")?;
     let mut port = queue.into_port();
+    port.attach(&pool)?;
     wait_for_link(&mut port, &pool)?;
     if side == Side::Server {
         loop {

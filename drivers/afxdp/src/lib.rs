@@ -1,0 +1,80 @@
+//! AF_XDP sockets of a network interface as Freeway ports: frames without the kernel's network stack.
+//!
+//! ```text
+//!   interface ──► XDP program ──┬─► what Freeway serves ──► AF_XDP socket of the queue ──► Afxdp (a port)
+//!                (xdp/freeway.c)└─► everything else ──────► Linux
+//! ```
+//!
+//! [`Device::open`] puts the program on an interface and says what is Freeway's ([`Steering`]): the whole interface,
+//! addresses of its own, or ports of addresses that Linux has too. [`Device::divide`] gives each core its queues;
+//! [`attach`](freeway_port::Port::attach) makes the core's packet pool the memory of its sockets, so that nothing is
+//! copied between a socket and the stack. [`VethPair`] makes an interface where there is none.
+//!
+//! # Shared addresses
+//!
+//! Linux keeps ARP, neighbour discovery, ICMP and all ports that are not served. Freeway's questions about neighbours
+//! are put to Linux by netlink, its answers come back as the neighbours' own. Each served port is bound by a socket
+//! that is never read, so that no program of Linux's takes it meanwhile. Connections that Freeway opens come from a
+//! range of ports that Linux does not pick from.
+//!
+//! # What goes when the process goes
+//!
+//! Program, tables and sockets are held by file descriptors alone. However the process ends, the kernel takes the
+//! program off, and the interface is Linux's again, at once. A veth pair stays, and goes when the next one is made.
+//!
+//! # Checksums
+//!
+//! AF_XDP of today tells nothing about sums of received frames, so they are verified in software, and sums of sent ones
+//! are computed in software. A veth's other end leaves sums unfilled: see [`Checksum::Auto`].
+//!
+//! # VLANs
+//!
+//! Tags are seen where they lie in the frame. A card or veth that takes them out beforehand has to be told not to:
+//! `ethtool -K IFACE rxvlan off`, and `ethtool -K PEER txvlan off` on the other end of a veth.
+//!
+//! Sources: Documentation/networking/af_xdp.rst of Linux; packet sockets: packet(7).
+
+mod checksum;
+mod config;
+mod device;
+mod error;
+mod lent;
+mod netlink;
+mod port;
+mod program;
+mod questions;
+mod queue;
+mod reservation;
+mod resolver;
+mod sys;
+mod veth;
+
+pub use config::{AfxdpConfig, BusyPoll, Checksum, CopyMode, Mode, Steering, Transport};
+pub use device::{Device, Share};
+pub use error::AfxdpError;
+pub use port::Afxdp;
+pub use program::Verdicts;
+
+/// What Linux has on an interface, for an address that Freeway shares with it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LinuxSide {
+    /// Its addresses, but for those of the link alone, each with the length of its network's prefix in bits.
+    pub addresses: Vec<(std::net::IpAddr, u8)>,
+    /// The routers of its default routes behind this interface.
+    pub gateways: Vec<std::net::IpAddr>,
+}
+
+/// Asks Linux about the interface `name`.
+///
+/// # Errors
+///
+/// There is no such interface, or the kernel does not say.
+pub fn linux_side(name: &str) -> Result<LinuxSide, AfxdpError> {
+    let failed = |error| AfxdpError::system("ask about", name, error);
+    let mut netlink = netlink::Netlink::open().map_err(failed)?;
+    let link = netlink.link(name).map_err(failed)?.ok_or_else(|| AfxdpError::NoInterface(name.to_owned()))?;
+    let addresses = netlink.addresses(link.index).map_err(failed)?;
+    let gateways = netlink.gateways(link.index).map_err(failed)?;
+    Ok(LinuxSide { addresses, gateways })
+}
+pub use veth::{VethConfig, VethPair};

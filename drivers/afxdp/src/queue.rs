@@ -1,0 +1,603 @@
+//! One AF_XDP socket: one queue of an interface, over one core's packet pool.
+//!
+//! The pool's buffers are the socket's memory (UMEM), so a frame is written once, by the kernel or the card, and read
+//! where it lies:
+//!
+//! ```text
+//!   buffer (buffer_size)                        chunk: a buffer, or 4 KiB of a longer one
+//!   │ 256 bytes of the kernel's │ frame … │     received: becomes headroom before the frame
+//!   │ headroom │ frame … │                      sent: wherever the frame lies
+//!
+//!   fill ring ──► kernel ──► receive ring ──► Packet ──► stack            a fresh buffer goes into the fill ring for
+//!      ▲                                                                  each that is taken out: it never runs low
+//!      └──── fresh buffer, or the same one if the pool is dry
+//!
+//!   stack ──► SharedPacket ──► transmit ring ──► kernel ──► completion ring ──► let go of
+//! ```
+//!
+//! Frames longer than a chunk come in several (XDP_USE_SG). They are copied together into one buffer, and their chunks
+//! go straight back; so are frames for another pool. Sent ones are cut at the chunks' borders without a copy.
+//!
+//! Sources: Documentation/networking/af_xdp.rst and net/xdp of Linux.
+
+use std::io;
+use std::num::NonZeroU32;
+use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use arrayvec::ArrayVec;
+use freeway_mem::{BURST, Packet, PacketFlags, PacketPool, RxBurst, SharedPacket, TxBurst};
+use freeway_port::PortCounters;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+use xdpilone::xdp::XdpDesc;
+use xdpilone::{DeviceQueue, IfInfo, RingRx, RingTx, Socket, SocketConfig, Umem, UmemConfig, User};
+
+use crate::checksum;
+use crate::config::{AfxdpConfig, CopyMode};
+use crate::lent::{Held, Lent};
+use crate::sys;
+
+/// The largest chunk that the kernel takes, in bytes: a page.
+const CHUNK_MAX: u32 = 4_096;
+/// The smallest, in bytes.
+const CHUNK_MIN: u32 = 2_048;
+/// What the kernel keeps before a received frame, in bytes: `XDP_PACKET_HEADROOM`.
+const KERNEL_HEADROOM: usize = 256;
+
+/// `XDP_USE_SG` (Linux 6.6): frames may lie in several chunks.
+const XDP_USE_SG: u16 = 1 << 4;
+/// `XDP_PKT_CONTD`: the frame goes on in the next descriptor.
+const XDP_PKT_CONTD: u32 = 1;
+
+/// How many transmit calls one burst takes at most. Linux before 6.18 moves 32 frames a call.
+const KICKS_MAX: usize = 4;
+/// How long a queue may still be taken by a predecessor that was just closed.
+const BUSY_FOR: Duration = Duration::from_secs(2);
+
+/// See the [module](self).
+pub(crate) struct Queue {
+    // Fields are dropped in this order: the kernel lets go of the memory before buffers are taken back.
+    rings: Rings,
+    lent: Lent,
+    held: Held,
+    /// What goes into the transmit ring next; sized at start.
+    staged: Vec<XdpDesc>,
+    /// A frame of several chunks of which some have come.
+    partial: Partial,
+    /// log2 of the size of a buffer, and of a chunk.
+    buffer_shift: u32,
+    chunk_shift: u32,
+    /// Frames may lie in several chunks.
+    has_fragments: bool,
+    tx_limit: u32,
+    busy_poll: bool,
+    /// The device took nothing, for it has no link.
+    is_down: bool,
+    /// The interface was deleted.
+    is_gone: bool,
+}
+
+/// The socket and its rings.
+struct Rings {
+    rx: RingRx,
+    tx: RingTx,
+    /// Fill and completion rings.
+    device: DeviceQueue,
+    user: User,
+    _umem: Umem,
+}
+
+/// A received frame of several chunks, as far as it has come.
+enum Partial {
+    None,
+    Copied(Packet),
+    /// Its rest is thrown away.
+    Dropped,
+}
+
+impl Queue {
+    /// Opens a socket on queue `number` of interface `index`, over `pool`; so many `queues` share the pool.
+    pub(crate) fn open(
+        config: &AfxdpConfig,
+        index: u32,
+        number: u32,
+        queues: u32,
+        frame_max: usize,
+        has_fragments: bool,
+        pool: &PacketPool,
+    ) -> io::Result<Self> {
+        let chunk = chunk_of(pool, frame_max, has_fragments)?;
+        let per_buffer = if has_fragments { pool.buffer_size() / chunk } else { 1 };
+        // All queues of this core together leave it three quarters of its pool.
+        let quarter = (pool.capacity() / 4 / queues.max(1)).max(1);
+        let fill = (config.fill.min(quarter * per_buffer)).max(per_buffer).next_multiple_of(per_buffer);
+        let mut queue = bind(config, index, number, has_fragments, pool, chunk, fill)?;
+        for _ in 0..fill / per_buffer {
+            let Some(packet) = pool.alloc() else { break };
+            queue.post(packet, per_buffer);
+        }
+        if let Some(busy_poll) = config.busy_poll {
+            sys::set_busy_poll(queue.fd(), busy_poll)?;
+        }
+        // Only a matter of speed.
+        let _ = sys::set_tx_budget(queue.fd(), config.tx);
+        Ok(queue)
+    }
+
+    /// Gives a whole buffer to the device, chunk by chunk.
+    fn post(&mut self, packet: Packet, chunks: u32) {
+        let base = u64::from(self.lent.lend(packet)) << self.buffer_shift;
+        let mut fill = self.rings.device.fill(chunks);
+        fill.insert((0..u64::from(chunks)).map(|chunk| base + (chunk << self.chunk_shift)));
+        fill.commit();
+    }
+
+    /// The socket's descriptor, for tables and for sleeping.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: needed because xdpilone gives the bare number. The socket is open as long as `self.rings` is there,
+        // which is borrowed.
+        unsafe { BorrowedFd::borrow_raw(self.rings.rx.as_raw_fd()) }
+    }
+
+    /// Buffers that lie with the device, to be filled.
+    pub(crate) const fn lent(&self) -> u32 {
+        self.lent.count()
+    }
+
+    pub(crate) const fn is_zero_copy(&self) -> bool {
+        self.lent.is_zero_copy
+    }
+
+    /// Whether frames have arrived.
+    pub(crate) fn has_frames(&self) -> bool {
+        self.rings.rx.available() > 0
+    }
+
+    /// Adds what the kernel counts.
+    pub(crate) fn add_statistics(&self, counters: &mut PortCounters) {
+        if let Ok(statistics) = self.rings.user.statistics_v2() {
+            counters.rx_dropped_queue_full += statistics.rx_ring_full;
+            counters.rx_dropped_starved += statistics.rx_fill_ring_empty_descs;
+            // A frame that found no buffer is among the dropped ones too.
+            counters.rx_dropped_device +=
+                statistics.rx_dropped.saturating_sub(statistics.rx_fill_ring_empty_descs);
+            counters.rx_errors += statistics.rx_invalid_descs;
+            counters.tx_errors += statistics.tx_invalid_descs;
+        }
+    }
+
+    /// Takes frames into the room of `into`. Returns how many bytes they have.
+    #[inline]
+    pub(crate) fn receive(
+        &mut self,
+        pool: &PacketPool,
+        into: &mut RxBurst,
+        counters: &mut PortCounters,
+    ) -> u64 {
+        self.reap();
+        if self.busy_poll && !self.has_frames() {
+            let _ = rustix::net::recv(self.fd(), &mut [0_u8; 0], RecvFlags::DONTWAIT);
+        }
+        let mut refill = ArrayVec::new();
+        let bytes = if !self.has_fragments && self.lent.pool().is_same(pool) {
+            self.swap(into, &mut refill, counters)
+        } else {
+            self.copy(pool, into, &mut refill, counters)
+        };
+        if !refill.is_empty() {
+            self.refill(&refill);
+        }
+        bytes
+    }
+
+    /// Frames are handed over where they lie; a fresh buffer takes the place of each.
+    fn swap(
+        &mut self,
+        into: &mut RxBurst,
+        refill: &mut ArrayVec<u64, BURST>,
+        counters: &mut PortCounters,
+    ) -> u64 {
+        let (shift, mut bytes) = (self.buffer_shift, 0);
+        let mut descriptors = self.rings.rx.receive(into.remaining_capacity() as u32);
+        while let Some(descriptor) = descriptors.read() {
+            let (buffer, offset, len) = split(&descriptor, shift);
+            let Some(packet) = self.lent.take_back(buffer, offset, len) else {
+                counters.rx_errors += 1;
+                continue;
+            };
+            let next = match self.lent.pool().alloc() {
+                Some(fresh) => {
+                    bytes += len as u64;
+                    into.push(packet);
+                    fresh
+                }
+                // Without another one for the fill ring the buffer goes back, and the frame with it.
+                None => {
+                    counters.rx_dropped_no_buffer += 1;
+                    packet
+                }
+            };
+            refill.push(u64::from(self.lent.lend(next)) << shift);
+        }
+        descriptors.release();
+        bytes
+    }
+
+    /// Frames are copied, of one chunk or of several; the chunks go back.
+    fn copy(
+        &mut self,
+        pool: &PacketPool,
+        into: &mut RxBurst,
+        refill: &mut ArrayVec<u64, BURST>,
+        counters: &mut PortCounters,
+    ) -> u64 {
+        let mut bytes = 0;
+        let chunk_mask = !((1_u64 << self.chunk_shift) - 1);
+        let mut descriptors = self.rings.rx.receive(into.remaining_capacity() as u32);
+        while let Some(descriptor) = descriptors.read() {
+            let (buffer, offset, len) = split(&descriptor, self.buffer_shift);
+            let Some(chunk) = self.lent.take_back(buffer, offset, len) else {
+                counters.rx_errors += 1;
+                continue;
+            };
+            self.partial.add(chunk.data(), pool, counters);
+            self.lent.lend(chunk);
+            refill.push(descriptor.addr & chunk_mask);
+            if descriptor.options & XDP_PKT_CONTD == 0
+                && let Some(packet) = self.partial.finish()
+            {
+                bytes += packet.len() as u64;
+                into.push(packet);
+            }
+        }
+        descriptors.release();
+        bytes
+    }
+
+    fn refill(&mut self, chunks: &[u64]) {
+        let mut rest = chunks;
+        // The ring has room for twice of what is lent, for the kernel may be late to say what it took; but it gives no
+        // more at once than it knew of before.
+        while !rest.is_empty() {
+            let mut fill = self.rings.device.fill(rest.len() as u32);
+            let count = fill.insert(rest.iter().copied()) as usize;
+            fill.commit();
+            debug_assert!(count > 0, "the fill ring is full");
+            rest = rest.get(count.max(1)..).unwrap_or_default();
+        }
+        if self.rings.device.needs_wakeup() {
+            let _ = rustix::net::recv(self.fd(), &mut [0_u8; 0], RecvFlags::DONTWAIT);
+        }
+    }
+
+    /// Sends frames from the front of `from` as far as there is room. Returns how many were taken.
+    #[inline]
+    pub(crate) fn transmit(
+        &mut self,
+        from: &mut TxBurst,
+        frame_max: usize,
+        counters: &mut PortCounters,
+    ) -> usize {
+        self.reap();
+        let taken = self.fitting(from, frame_max);
+        if taken < from.len() {
+            counters.tx_full += 1;
+        }
+        if taken > 0 {
+            self.enqueue(from, taken, frame_max, counters);
+        }
+        if self.rings.tx.pending() > 0 {
+            self.kick();
+            // A copying socket has done it all by now.
+            self.reap();
+        }
+        if self.is_down && !from.is_empty() {
+            // Nothing moves, and nobody waits for a link: what does not fit is lost, as on a cable that was pulled.
+            counters.tx_dropped_no_link += from.len() as u64;
+            let lost = from.len();
+            from.clear();
+            return taken + lost;
+        }
+        taken
+    }
+
+    /// How many frames from the front fit.
+    fn fitting(&self, from: &TxBurst, frame_max: usize) -> usize {
+        let room = self.tx_limit.saturating_sub(self.held.count());
+        let (mut taken, mut used, mut copies) = (0, 0, 0);
+        for packet in from {
+            let pieces = if packet.is_empty() || packet.len() > frame_max {
+                0
+            } else if !self.lent.pool().owns(packet) {
+                copies += 1;
+                packet.len().div_ceil(1 << self.chunk_shift) as u32 + 1
+            } else {
+                self.pieces(packet)
+            };
+            if used + pieces > room || copies > self.lent.pool().available() {
+                break;
+            }
+            used += pieces;
+            taken += 1;
+        }
+        taken
+    }
+
+    /// How many chunks a frame of this pool lies in.
+    #[inline(always)]
+    fn pieces(&self, packet: &SharedPacket) -> u32 {
+        let first = packet.region_offset() >> self.chunk_shift;
+        let last = (packet.region_offset() + packet.len() - 1) >> self.chunk_shift;
+        (last - first) as u32 + 1
+    }
+
+    fn enqueue(&mut self, from: &mut TxBurst, taken: usize, frame_max: usize, counters: &mut PortCounters) {
+        let chunk_len = 1_usize << self.chunk_shift;
+        self.staged.clear();
+        for packet in from.drain(..taken) {
+            let len = packet.len();
+            if len > frame_max {
+                counters.tx_dropped_too_long += 1;
+                continue;
+            }
+            let packet = match own(self.lent.pool(), packet) {
+                Some(packet) if !packet.is_empty() => packet,
+                _ => {
+                    counters.tx_errors += 1;
+                    continue;
+                }
+            };
+            let (mut at, end) = (packet.region_offset(), packet.region_offset() + len);
+            // One holder for each descriptor: any of them may be done first.
+            let more = (end - 1) / chunk_len - at / chunk_len;
+            let mut holders: ArrayVec<SharedPacket, 32> =
+                (0..more).map_while(|_| packet.try_clone()).collect();
+            if holders.len() < more {
+                counters.tx_errors += 1;
+                continue;
+            }
+            holders.push(packet);
+            for holder in holders {
+                let chunk = at >> self.chunk_shift;
+                let part = end.min((chunk + 1) << self.chunk_shift) - at;
+                let options = if at + part < end { XDP_PKT_CONTD } else { 0 };
+                self.staged.push(XdpDesc { addr: at as u64, len: part as u32, options });
+                self.held.hold(chunk, holder);
+                at += part;
+            }
+            counters.tx_frames += 1;
+            counters.tx_bytes += len as u64;
+        }
+        let mut rest = self.staged.as_slice();
+        // Fewer frames are under way than the ring has room for; but it gives no more at once than it knew of before.
+        while !rest.is_empty() {
+            let mut descriptors = self.rings.tx.transmit(rest.len() as u32);
+            let count = descriptors.insert(rest.iter().copied()) as usize;
+            descriptors.commit();
+            debug_assert!(count > 0, "the transmit ring is full");
+            rest = rest.get(count.max(1)..).unwrap_or_default();
+        }
+    }
+
+    /// Lets go of packets that were sent.
+    #[inline]
+    pub(crate) fn reap(&mut self) {
+        if self.held.count() == 0 {
+            return;
+        }
+        let mut completed = self.rings.device.complete(2 * BURST as u32);
+        while let Some(addr) = completed.read() {
+            self.held.release((addr >> self.chunk_shift) as usize);
+        }
+        completed.release();
+    }
+
+    /// Tells the kernel to send, if it wants to be told. In copying mode the call itself does the work, up to the
+    /// receiving end of a veth.
+    pub(crate) fn kick(&mut self) {
+        if !self.rings.tx.needs_wakeup() {
+            return;
+        }
+        let mut before = self.rings.tx.pending();
+        for _ in 0..KICKS_MAX {
+            let result = rustix::net::send(self.fd(), &[], SendFlags::DONTWAIT);
+            self.is_down = matches!(result, Err(Errno::NETDOWN | Errno::NXIO | Errno::NODEV));
+            let left = self.rings.tx.pending();
+            // There is more than one call moves, or the completion ring is to be emptied first.
+            if left == 0 || left == before || !matches!(result, Err(Errno::AGAIN)) {
+                break;
+            }
+            before = left;
+            self.reap();
+        }
+    }
+
+    /// Whether the interface still exists. Asks the kernel.
+    pub(crate) fn is_gone(&mut self) -> bool {
+        if !self.is_gone {
+            self.is_gone = matches!(rustix::net::sockopt::socket_error(self.fd()), Ok(Err(_)) | Err(_));
+        }
+        self.is_gone
+    }
+}
+
+impl Partial {
+    /// Adds the next part of a frame.
+    fn add(&mut self, part: &[u8], pool: &PacketPool, counters: &mut PortCounters) {
+        if matches!(self, Self::None) {
+            *self = match pool.alloc() {
+                Some(packet) => Self::Copied(packet),
+                None => {
+                    counters.rx_dropped_no_buffer += 1;
+                    Self::Dropped
+                }
+            };
+        }
+        if let Self::Copied(packet) = self {
+            match packet.append(part.len()) {
+                Some(room) => room.copy_from_slice(part),
+                None => {
+                    counters.rx_dropped_too_long += 1;
+                    *self = Self::Dropped;
+                }
+            }
+        }
+    }
+
+    /// The frame, which is whole now, unless it was dropped.
+    fn finish(&mut self) -> Option<Packet> {
+        match std::mem::replace(self, Self::None) {
+            Self::Copied(packet) => Some(packet),
+            Self::None | Self::Dropped => None,
+        }
+    }
+}
+
+/// Marks the frames behind the first `from` whose sums Linux left unfilled.
+pub(crate) fn mark_unfilled(burst: &mut RxBurst, from: usize) {
+    for packet in burst.iter_mut().skip(from) {
+        if checksum::is_unfilled(packet.data()) {
+            packet.set_flags(PacketFlags::CHECKSUM_GOOD);
+        }
+    }
+}
+
+/// The packet, or its copy in `pool`.
+#[inline(always)]
+fn own(pool: &PacketPool, packet: SharedPacket) -> Option<SharedPacket> {
+    if pool.owns(&packet) {
+        return Some(packet);
+    }
+    let mut copy = pool.alloc()?;
+    copy.copy_from_slice(packet.data()).then(|| copy.share())
+}
+
+/// A descriptor's buffer, where in it the bytes begin, and how many they are.
+#[inline(always)]
+const fn split(descriptor: &XdpDesc, shift: u32) -> (u32, usize, usize) {
+    let offset = descriptor.addr & ((1 << shift) - 1);
+    ((descriptor.addr >> shift) as u32, offset as usize, descriptor.len as usize)
+}
+
+/// The size of the chunks that a pool is cut into, in bytes, if it is fit for frames so long.
+fn chunk_of(pool: &PacketPool, frame_max: usize, has_fragments: bool) -> io::Result<u32> {
+    let buffer = pool.buffer_size();
+    let chunk = buffer.min(CHUNK_MAX);
+    let room = if has_fragments {
+        buffer as usize - usize::from(pool.headroom()).min(buffer as usize)
+    } else {
+        chunk as usize - KERNEL_HEADROOM.min(chunk as usize)
+    };
+    if chunk < CHUNK_MIN || room < frame_max {
+        let needed = (frame_max + KERNEL_HEADROOM).next_power_of_two().max(CHUNK_MIN as usize);
+        return Err(io::Error::other(format!(
+            "frames of {frame_max} bytes do not fit into packet buffers of {buffer}: they must have {needed} at least"
+        )));
+    }
+    Ok(chunk)
+}
+
+/// Opens the socket and binds it, as soon as a predecessor has let go of the queue.
+fn bind(
+    config: &AfxdpConfig,
+    index: u32,
+    number: u32,
+    has_fragments: bool,
+    pool: &PacketPool,
+    chunk: u32,
+    fill: u32,
+) -> io::Result<Queue> {
+    let give_up = Instant::now() + BUSY_FOR;
+    loop {
+        match try_bind(config, index, number, has_fragments, pool, chunk, fill) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < give_up => {
+                sleep(Duration::from_millis(20));
+            }
+            Err(error) => return Err(advise(error, number)),
+            Ok(queue) => return Ok(queue),
+        }
+    }
+}
+
+fn try_bind(
+    config: &AfxdpConfig,
+    index: u32,
+    number: u32,
+    has_fragments: bool,
+    pool: &PacketPool,
+    chunk: u32,
+    fill: u32,
+) -> io::Result<Queue> {
+    let memory = pool.memory();
+    let area = NonNull::slice_from_raw_parts(memory.base, memory.bytes);
+    let umem_config = UmemConfig {
+        fill_size: (2 * fill).next_power_of_two(),
+        complete_size: config.tx,
+        frame_size: chunk,
+        headroom: 0,
+        flags: 0,
+    };
+    // SAFETY: needed to give the pool's memory to the kernel. It is mapped, begins on a page, and stays as long as the
+    // pool, on which `Lent` holds a handle that goes after the socket. The kernel writes only to chunks in the fill
+    // ring, whose buffers are given up by then, and reads chunks in the transmit ring, which `Held` keeps from being
+    // written.
+    let umem = unsafe { Umem::new(umem_config, area) }.map_err(os)?;
+    let mut interface = IfInfo::invalid();
+    interface.from_ifindex(index).map_err(os)?;
+    interface.set_queue(number);
+    let socket = Socket::with_shared(&interface, &umem).map_err(os)?;
+    let device = umem.fq_cq(&socket).map_err(os)?;
+    let copy = match config.copy {
+        CopyMode::Auto => 0,
+        CopyMode::Copy => SocketConfig::XDP_BIND_COPY,
+        CopyMode::Zero => SocketConfig::XDP_BIND_ZEROCOPY,
+    };
+    let fragments = if has_fragments { XDP_USE_SG } else { 0 };
+    let socket_config = SocketConfig {
+        // The receive ring has room for every buffer that lies with the device.
+        rx_size: NonZeroU32::new(fill.next_power_of_two()),
+        tx_size: NonZeroU32::new(config.tx),
+        bind_flags: SocketConfig::XDP_BIND_NEED_WAKEUP | copy | fragments,
+    };
+    let user = umem.rx_tx(&socket, &socket_config).map_err(os)?;
+    let (rx, tx) = (user.map_rx().map_err(os)?, user.map_tx().map_err(os)?);
+    umem.bind(&user).map_err(os)?;
+    let chunks = memory.bytes / chunk as usize;
+    let mut queue = Queue {
+        rings: Rings { rx, tx, device, user, _umem: umem },
+        lent: Lent::new(pool),
+        held: Held::new(chunks, config.tx),
+        staged: Vec::with_capacity(config.tx as usize),
+        partial: Partial::None,
+        buffer_shift: pool.buffer_size().trailing_zeros(),
+        chunk_shift: chunk.trailing_zeros(),
+        has_fragments,
+        tx_limit: config.tx,
+        busy_poll: config.busy_poll.is_some(),
+        is_down: false,
+        is_gone: false,
+    };
+    queue.lent.is_zero_copy = sys::is_zero_copy(queue.fd())?;
+    Ok(queue)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it goes into map_err")]
+fn os(error: xdpilone::Errno) -> io::Error {
+    io::Error::from_raw_os_error(error.get_raw())
+}
+
+/// What may help, with what the kernel said.
+fn advise(error: io::Error, number: u32) -> io::Error {
+    let advice = match error.raw_os_error() {
+        Some(libc::EBUSY) => "another AF_XDP socket has this queue: end its process",
+        Some(libc::ENOBUFS) => "too little memory may be locked: raise `ulimit -l`, or give CAP_IPC_LOCK",
+        Some(libc::EOPNOTSUPP) => "the driver cannot do without copying: use copy=auto",
+        Some(libc::EPERM) => "it takes CAP_NET_RAW",
+        Some(libc::EINVAL) => "the driver refuses the queue or its settings: try mode=generic, copy=copy",
+        _ => return error,
+    };
+    io::Error::new(error.kind(), format!("AF_XDP socket on queue {number}: {error}: {advice}"))
+}

@@ -1,0 +1,137 @@
+//! The system calls on sockets and interfaces that have no safe wrapper.
+//!
+//! Sources: linux/if_xdp.h, linux/ethtool.h, linux/sockios.h, linux/if_packet.h, socket(7), packet(7).
+
+use std::ffi::{c_int, c_void};
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use crate::config::BusyPoll;
+
+const SOL_XDP: c_int = 283;
+const XDP_OPTIONS: c_int = 8;
+const XDP_MAX_TX_SKB_BUDGET: c_int = 9;
+const XDP_OPTIONS_ZEROCOPY: u32 = 1;
+
+const SO_BUSY_POLL: c_int = 46;
+const SO_PREFER_BUSY_POLL: c_int = 69;
+const SO_BUSY_POLL_BUDGET: c_int = 70;
+
+const SIOCETHTOOL: u64 = 0x8946;
+const ETHTOOL_GCHANNELS: u32 = 0x3c;
+
+fn set(fd: BorrowedFd<'_>, level: c_int, name: c_int, value: u32) -> io::Result<()> {
+    let len = size_of::<u32>() as libc::socklen_t;
+    // SAFETY: needed for options that rustix does not know. The kernel reads four bytes of `value`, which lives on.
+    let result =
+        unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast::<c_void>(), len) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Opens an AF_XDP socket, and closes it again.
+pub(crate) fn probe() -> io::Result<()> {
+    // SAFETY: needed because rustix has no such sockets. The call touches no memory of ours.
+    let fd = unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: needed to own, and so to close, what was opened just now.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    Ok(())
+}
+
+/// Lets the core drive the device's interrupt handler in its own receive calls.
+pub(crate) fn set_busy_poll(fd: BorrowedFd<'_>, busy_poll: BusyPoll) -> io::Result<()> {
+    set(fd, libc::SOL_SOCKET, SO_PREFER_BUSY_POLL, 1)?;
+    set(fd, libc::SOL_SOCKET, SO_BUSY_POLL, busy_poll.us)?;
+    set(fd, libc::SOL_SOCKET, SO_BUSY_POLL_BUDGET, busy_poll.budget)
+}
+
+/// How many frames one transmit call of a copying socket moves, instead of 32. Linux 6.18; older ones refuse, which
+/// costs a call more for a full burst.
+pub(crate) fn set_tx_budget(fd: BorrowedFd<'_>, frames: u32) -> io::Result<()> {
+    set(fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, frames)
+}
+
+/// Whether the card reads and writes the pool itself.
+pub(crate) fn is_zero_copy(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut options = 0_u32;
+    let mut len = size_of::<u32>() as libc::socklen_t;
+    let value = (&raw mut options).cast::<c_void>();
+    // SAFETY: needed for an option that rustix does not know. The kernel writes at most `len` bytes to `options`.
+    let result = unsafe { libc::getsockopt(fd.as_raw_fd(), SOL_XDP, XDP_OPTIONS, value, &raw mut len) };
+    if result == 0 { Ok(options & XDP_OPTIONS_ZEROCOPY != 0) } else { Err(io::Error::last_os_error()) }
+}
+
+/// `struct ethtool_channels`.
+#[repr(C)]
+#[derive(Default)]
+struct Channels {
+    command: u32,
+    rx_max: u32,
+    tx_max: u32,
+    other_max: u32,
+    combined_max: u32,
+    rx: u32,
+    tx: u32,
+    other: u32,
+    combined: u32,
+}
+
+/// `struct ifreq`, as far as `SIOCETHTOOL` looks.
+#[repr(C)]
+struct InterfaceRequest {
+    name: [u8; libc::IFNAMSIZ],
+    data: *mut c_void,
+    rest: [u8; 16],
+}
+
+/// How many receive queues are in use on interface `name`. Not all drivers tell.
+pub(crate) fn rx_queues(name: &str) -> io::Result<u32> {
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
+    let mut channels = Channels { command: ETHTOOL_GCHANNELS, ..Channels::default() };
+    let mut request = InterfaceRequest {
+        name: [0; libc::IFNAMSIZ],
+        data: (&raw mut channels).cast::<c_void>(),
+        rest: [0; 16],
+    };
+    // The last byte stays zero.
+    request.name[..libc::IFNAMSIZ - 1].iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
+    // SAFETY: needed for an ioctl that rustix does not know. The kernel reads the request and writes the channels,
+    // both of which live on and are laid out as it expects.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL as _, &raw mut request) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((channels.rx + channels.combined).max(1))
+}
+
+/// `struct packet_mreq`.
+#[repr(C)]
+struct Membership {
+    index: c_int,
+    kind: u16,
+    len: u16,
+    address: [u8; 8],
+}
+
+/// Lets the interface take all multicast frames as long as the socket returned is open: neighbours ask for an own
+/// IPv6 address by groups that Linux has not joined.
+pub(crate) fn all_multicast(index: u32) -> io::Result<OwnedFd> {
+    // SAFETY: needed because a packet socket without a protocol, which receives nothing, has no safe wrapper.
+    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: needed to own what was opened just now.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let membership =
+        Membership { index: index as c_int, kind: libc::PACKET_MR_ALLMULTI as u16, len: 0, address: [0; 8] };
+    let len = size_of::<Membership>() as libc::socklen_t;
+    let value = (&raw const membership).cast::<c_void>();
+    let (level, name) = (libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP);
+    // SAFETY: needed for an option that rustix does not know. The kernel reads the membership, which lives on.
+    let result = unsafe { libc::setsockopt(fd.as_fd().as_raw_fd(), level, name, value, len) };
+    if result == 0 { Ok(fd) } else { Err(io::Error::last_os_error()) }
+}

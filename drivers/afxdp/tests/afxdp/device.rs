@@ -1,0 +1,147 @@
+//! What becomes of interfaces: down, deleted, taken, without the queues that were asked for.
+#![allow(clippy::unwrap_used)]
+
+use std::process::Command;
+
+use freeway_afxdp::{AfxdpConfig, AfxdpError, Device, Steering, VethConfig, VethPair, linux_side};
+use freeway_mem::{PacketPool, RxBurst, TxBurst};
+use freeway_port::conformance::{Peer, pool_for};
+use freeway_port::{Armed, Port, RxQueue, TxQueue};
+
+use crate::namespace::in_namespace;
+use crate::raw_socket::RawSocket;
+
+/// `ip` in this thread's namespace.
+fn ip(arguments: &str) -> bool {
+    Command::new("ip").args(arguments.split_whitespace()).output().unwrap().status.success()
+}
+
+fn pair(queues: u32) -> VethPair {
+    let config = VethConfig { name: "fwtest0".into(), addresses: Vec::new(), mtu: 1_500, queues };
+    VethPair::create(&config).unwrap()
+}
+
+fn whole() -> AfxdpConfig {
+    AfxdpConfig {
+        steering: Steering { whole_interface: true, ..Steering::default() },
+        ..AfxdpConfig::new("fwtest0-xdp")
+    }
+}
+
+fn burst(pool: &PacketPool, frames: usize) -> TxBurst {
+    let frame = |_| {
+        let mut packet = pool.alloc().unwrap();
+        packet.append(64).unwrap().fill(0xff);
+        packet.share()
+    };
+    (0..frames).map(frame).collect()
+}
+
+#[test]
+fn an_interface_that_is_down_drops_and_counts() {
+    in_namespace("an_interface_that_is_down_drops_and_counts", || {
+        let device = Device::open_pair(whole(), pair(1)).unwrap();
+        let mut port = device.divide(1).remove(0).into_port();
+        let pool = pool_for(port.info(), 4_096);
+        port.attach(&pool).unwrap();
+        assert!(ip("link set fwtest0-xdp down"));
+        for _ in 0..64 {
+            let mut frames = burst(&pool, 32);
+            assert_eq!(port.tx_burst(&mut frames), 32, "the core is not held up");
+        }
+        assert!(port.counters().tx_dropped_no_link >= 512, "{:?}", port.counters());
+        assert!(ip("link set fwtest0-xdp up"));
+        assert!(ip("link set fwtest0 up"));
+        let mut linux = RawSocket::open("fwtest0");
+        let before = port.counters().tx_dropped_no_link;
+        for _ in 0..64 {
+            port.tx_burst(&mut burst(&pool, 32));
+        }
+        assert_eq!(port.counters().tx_dropped_no_link, before, "frames pass again");
+        assert!(linux.receive().is_some());
+    });
+}
+
+#[test]
+fn an_interface_that_is_deleted_wakes_nobody() {
+    in_namespace("an_interface_that_is_deleted_wakes_nobody", || {
+        let device = Device::open_pair(whole(), pair(1)).unwrap();
+        let mut port = device.divide(1).remove(0).into_port();
+        let pool = pool_for(port.info(), 64);
+        port.attach(&pool).unwrap();
+        assert!(matches!(port.arm(), Armed::Fd(_)));
+        assert!(ip("link delete fwtest0"));
+        assert_eq!(port.rx_burst(&pool, &mut RxBurst::new()), 0);
+        assert!(matches!(port.arm(), Armed::Never));
+        for _ in 0..4 {
+            assert_eq!(port.tx_burst(&mut burst(&pool, 8)), 8);
+        }
+        drop(port);
+        assert_eq!(pool.in_use(), 0);
+    });
+}
+
+#[test]
+fn what_cannot_be_had_is_refused_with_what_would_help() {
+    in_namespace("what_cannot_be_had_is_refused_with_what_would_help", || {
+        assert!(matches!(Device::open(AfxdpConfig::new("nothing0")), Err(AfxdpError::NoInterface(_))));
+        let pair = pair(2);
+        let greedy = AfxdpConfig { queues: Some(3), ..whole() };
+        let refused = Device::open(greedy).unwrap_err();
+        assert!(matches!(refused, AfxdpError::Queues { wanted: 3, there: 2, .. }), "{refused}");
+        let first = Device::open(whole()).unwrap();
+        assert!(matches!(Device::open(whole()), Err(AfxdpError::Busy(_))));
+        drop(first);
+        // Gone with its owner.
+        let device = Device::open(whole()).unwrap();
+
+        let mut port = device.divide(1).remove(0).into_port();
+        let short = freeway_mem::PoolConfig { buffers: 64, buffer_size: 1_024, ..Default::default() };
+        let layout = freeway_mem::ArenaLayout::new().pool(&short);
+        let short = PacketPool::new(&mut freeway_mem::Arena::heap(layout.bytes()).unwrap(), &short).unwrap();
+        let refused = port.attach(&short).unwrap_err().to_string();
+        assert!(refused.contains("2048 at least"), "{refused}");
+        drop(pair);
+    });
+}
+
+#[test]
+fn one_port_serves_several_queues_and_wakes_for_each() {
+    in_namespace("one_port_serves_several_queues_and_wakes_for_each", || {
+        let device = Device::open_pair(whole(), pair(4)).unwrap();
+        let shares = device.divide(3);
+        let queues: Vec<_> = shares.iter().map(|share| share.queues().to_vec()).collect();
+        assert_eq!(queues, [vec![0, 3], vec![1], vec![2]]);
+        drop(shares);
+        let mut port = device.divide(1).remove(0).into_port();
+        let pool = pool_for(port.info(), 4_096);
+        port.attach(&pool).unwrap();
+        assert!(matches!(port.arm(), Armed::Fd(_)));
+        let mut linux = RawSocket::open("fwtest0");
+        let mut frame = vec![0xff; 64];
+        let mut received = 0;
+        for number in 0..200_u8 {
+            frame[20] = number;
+            while !linux.send(&frame) {}
+        }
+        let over = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        while received < 200 && std::time::Instant::now() < over {
+            received += port.rx_burst(&pool, &mut RxBurst::new());
+        }
+        assert_eq!(received, 200);
+        assert_eq!(pool.in_use(), port.lent());
+    });
+}
+
+#[test]
+fn linux_says_what_it_has() {
+    in_namespace("linux_says_what_it_has", || {
+        let _pair = pair(1);
+        assert!(ip("address add 198.18.0.2/24 dev fwtest0"));
+        assert!(ip("route add default via 198.18.0.1 dev fwtest0"));
+        let linux = linux_side("fwtest0").unwrap();
+        assert_eq!(linux.addresses, [("198.18.0.2".parse().unwrap(), 24)]);
+        assert_eq!(linux.gateways, ["198.18.0.1".parse::<std::net::IpAddr>().unwrap()]);
+        assert!(linux_side("fwtest0-xdp").unwrap().addresses.is_empty());
+    });
+}
