@@ -14,8 +14,8 @@ pub enum OpenError {
     Config(#[from] ConfigError),
     /// A server cannot listen.
     #[error(
-        "cannot listen for memif clients at {socket}: {source} (if another process serves there, be its client with \
-         role=client; if the folder is missing or closed, choose another path)"
+        "cannot listen for memif clients at {socket} (if another process serves there, be its client with role=client; \
+         if the folder is missing or closed, choose another path)"
     )]
     Listen {
         /// Where.
