@@ -38,6 +38,7 @@
 //!
 //! Sources: VPP's and DPDK's `memif.h` for the format; memfd_create(2), fcntl(2) for seals, unix(7), epoll(7).
 
+mod alarm;
 mod config;
 mod control;
 mod error;

@@ -8,6 +8,7 @@ use freeway_mem::{BufferFile, PacketPool, RxBurst, TxBurst};
 use freeway_port::{Armed, Port, PortCounters, PortInfo, RxQueue, TxQueue};
 use rustix::event::{Timespec, epoll};
 
+use crate::alarm::Alarm;
 use crate::config::{Config, RING_LOG2_MAX, Role, Trust};
 use crate::control::Handle;
 use crate::link::QueueLink;
@@ -84,6 +85,7 @@ impl MemifQueue {
             queue,
             status,
             sleep,
+            alarm: Arc::new(Alarm::new()),
             handle,
         }
     }
@@ -146,6 +148,7 @@ pub struct Memif {
     queue: Arc<Queue>,
     status: Arc<LinkStatus>,
     sleep: OwnedFd,
+    alarm: Arc<Alarm>,
     /// Keeps the thread that keeps connections; the last port of a call to [`open`](crate::open) ends it.
     handle: Arc<Handle>,
 }
@@ -182,7 +185,7 @@ impl Memif {
         }
         self.link = Some(Link {
             rx: rx.map(|channel| Rx::new(channel, buffers, self.loans.rx().map(|loan| &*loan))),
-            tx: tx.map(|channel| Tx::new(channel, buffers, self.frame_max)),
+            tx: tx.map(|channel| Tx::new(channel, buffers, self.frame_max, Arc::clone(&self.alarm))),
             ending: None,
         });
         self.counters.link_ups += 1;

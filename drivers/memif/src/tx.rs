@@ -9,10 +9,13 @@
 //!
 //! The index is moved, and the receiver interrupted if it sleeps, once a burst.
 
+use std::sync::Arc;
+
 use arrayvec::ArrayVec;
 use freeway_mem::{BURST, PacketPool, SharedPacket, TxBurst};
 use freeway_port::PortCounters;
 
+use crate::alarm::Alarm;
 use crate::link::{Buffers, Channel};
 use crate::reason::Reason;
 use crate::region::Span;
@@ -31,6 +34,7 @@ pub(crate) struct TxLoan {
 pub(crate) struct Tx {
     pub(crate) channel: Channel,
     buffers: Buffers,
+    alarm: Arc<Alarm>,
     /// The longest frame, in bytes.
     frame_max: usize,
     /// The next slot to be sent with. What the own index says, in private.
@@ -40,8 +44,8 @@ pub(crate) struct Tx {
 }
 
 impl Tx {
-    pub(crate) const fn new(channel: Channel, buffers: Buffers, frame_max: usize) -> Self {
-        Self { channel, buffers, frame_max, next: 0, held: 0 }
+    pub(crate) const fn new(channel: Channel, buffers: Buffers, frame_max: usize, alarm: Arc<Alarm>) -> Self {
+        Self { channel, buffers, alarm, frame_max, next: 0, held: 0 }
     }
 
     /// Sends from the front of `from` as far as there is room. An error is the peer's: it is to be left alone from now
@@ -121,8 +125,7 @@ impl Tx {
 
     #[cold]
     fn wake(&self) {
-        // It fails when the counter is full, and then the peer is being woken already.
-        let _ = rustix::io::write(&self.channel.interrupt, &1_u64.to_ne_bytes());
+        self.alarm.ring(&self.channel.interrupt);
     }
 
     /// Lets go of packets that the peer has read, if it has any. A core without packets has none to send, and so none

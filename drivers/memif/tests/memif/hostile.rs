@@ -13,7 +13,7 @@ use freeway_mem::{PacketPool, RxBurst};
 use freeway_memif::message::{AddRing, Message, Text};
 use freeway_memif::{Config, Memif, Patience, Reason, Role};
 use freeway_port::{Port, RxQueue};
-use rustix::fs::SealFlags;
+use rustix::fs::{OFlags, SealFlags, fcntl_getfl, fcntl_setfl};
 
 use crate::lab::{config, ended, meet, open_one, path, pool, receive, send, until, ups_and_downs};
 use crate::liar::{self, BYTES, Desc, Liar, Memory, SLOTS, TO_CLIENT, TO_SERVER, desc};
@@ -159,6 +159,23 @@ fn lies_about_what_may_be_written_to() {
 }
 
 /// What is odd and yet allowed costs nothing but itself.
+#[test]
+fn an_interrupt_that_makes_its_writers_wait_stops_nobody() {
+    let mut victim = Victim::new();
+    let liar = victim.visited();
+    // The flag was set when it was handed over, and is taken away again.
+    let flags = fcntl_getfl(&liar.interrupt).unwrap();
+    assert!(flags.contains(OFlags::NONBLOCK));
+    fcntl_setfl(&liar.interrupt, flags - OFlags::NONBLOCK).unwrap();
+    rustix::io::write(&liar.interrupt, &(u64::MAX - 1).to_ne_bytes()).unwrap();
+    (0..SLOTS).for_each(|slot| liar.memory.set_desc(TO_CLIENT, slot, desc(2_048)));
+    liar.memory.set_head(TO_CLIENT, SLOTS);
+    for number in 1..=SLOTS {
+        assert!(send(&mut victim.port, &victim.pool, &[1; 60]));
+        assert_eq!(liar.memory.tail(TO_CLIENT), number);
+    }
+}
+
 #[test]
 fn odd_frames_are_dropped_and_the_link_stays() {
     let mut victim = Victim::new();
