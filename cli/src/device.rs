@@ -7,8 +7,10 @@ use std::str::FromStr;
 use anyhow::{Context as _, Result, bail};
 use freeway_afxdp::AfxdpConfig;
 
+use crate::memif::MemifSpec;
+
 /// The interface that `--dev auto` makes.
-const AUTO_NAME: &str = "freeway0";
+pub(crate) const AUTO_NAME: &str = "freeway0";
 
 /// A device as `--dev` names it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,17 +21,8 @@ pub(crate) enum Device {
     Tap(String),
     /// AF_XDP sockets of an interface that exists.
     Afxdp(Box<AfxdpConfig>),
-}
-
-impl Device {
-    /// The name of the Linux end.
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Auto => AUTO_NAME,
-            Self::Tap(name) => name,
-            Self::Afxdp(config) => &config.interface,
-        }
-    }
+    /// Shared memory with another process.
+    Memif(Box<MemifSpec>),
 }
 
 impl FromStr for Device {
@@ -45,7 +38,10 @@ impl FromStr for Device {
                 "'{name}' cannot name an interface: 1 to 15 characters, no slash, space or comma"
             )),
             Some(("afxdp", spec)) => spec.parse().map(|config| Self::Afxdp(Box::new(config))),
-            _ => Err(format!("unknown device '{text}': this version knows auto, tap:NAME and afxdp:IFACE")),
+            Some(("memif", spec)) => MemifSpec::parse(spec).map(|spec| Self::Memif(Box::new(spec))),
+            _ => Err(format!(
+                "unknown device '{text}': this version knows auto, tap:NAME, afxdp:IFACE and memif:SOCKET"
+            )),
         }
     }
 }
@@ -56,6 +52,7 @@ impl fmt::Display for Device {
             Self::Auto => f.write_str("auto"),
             Self::Tap(name) => write!(f, "tap:{name}"),
             Self::Afxdp(config) => write!(f, "afxdp:{}", config.interface),
+            Self::Memif(spec) => write!(f, "memif:{}", spec.socket),
         }
     }
 }
@@ -182,11 +179,14 @@ mod tests {
     fn devices_are_named_or_refused() {
         assert_eq!("auto".parse(), Ok(Device::Auto));
         assert_eq!("tap:fw0".parse(), Ok(Device::Tap("fw0".into())));
+        assert!(matches!("memif:@fw,role=client".parse(), Ok(Device::Memif(_))));
         assert_eq!("afxdp:eth0".parse(), Ok(Device::Afxdp(Box::new(AfxdpConfig::new("eth0")))));
         for bad in [
             "afxdp",
             "afxdp:",
             "afxdp:eth0,queues=x",
+            "memif",
+            "memif:",
             "tap",
             "tap:",
             "tap:a/b",

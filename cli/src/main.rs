@@ -7,6 +7,7 @@
 
 mod demo;
 mod device;
+mod memif;
 mod open;
 mod serve;
 mod services;

@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use anyhow::{Context as _, Result, bail};
 use freeway::port::{Port, PortInfo};
 use freeway_afxdp::{AfxdpConfig, AfxdpError, LinuxSide, Mode, Steering, Transport, VethConfig, VethPair};
+use freeway_memif::MemifQueue;
 use freeway_tap::{LinuxEnd, Tap, configure};
 
-use crate::device::{Addresses, Cidr, Device};
+use crate::device::{AUTO_NAME, Addresses, Cidr, Device};
+use crate::memif::MemifSpec;
 
 /// Makes a port on its core's own thread.
 pub(crate) type MakePort = Box<dyn FnOnce() -> Box<dyn Port> + Send>;
@@ -49,6 +51,7 @@ pub(crate) fn open(wish: &Wish<'_>) -> Result<Opened> {
         Device::Auto => auto(wish),
         Device::Tap(name) => tap(wish, name).with_context(|| format!("device {}", wish.device)),
         Device::Afxdp(config) => afxdp(wish, config).with_context(|| format!("device {}", wish.device)),
+        Device::Memif(spec) => memif(wish, spec).with_context(|| format!("device {}", wish.device)),
     }
 }
 
@@ -60,7 +63,7 @@ fn auto(wish: &Wish<'_>) -> Result<Opened> {
         Err(error @ AfxdpError::Busy(_)) => return Err(error).context("device auto"),
         Err(error) => error,
     };
-    let opened = tap(wish, wish.device.name()).with_context(|| {
+    let opened = tap(wish, AUTO_NAME).with_context(|| {
         format!("neither AF_XDP ({without}) nor TAP can be had; `freeway demo` needs no rights")
     })?;
     eprintln!("no AF_XDP, so a TAP device: {without}");
@@ -69,7 +72,7 @@ fn auto(wish: &Wish<'_>) -> Result<Opened> {
 
 fn pair(wish: &Wish<'_>) -> Result<Opened, AfxdpError> {
     let veth = VethConfig {
-        name: wish.device.name().to_owned(),
+        name: AUTO_NAME.to_owned(),
         addresses: linux_addresses(wish),
         mtu: wish.mtu,
         queues: wish.cores as u32,
@@ -122,6 +125,20 @@ fn afxdp(wish: &Wish<'_>, config: &AfxdpConfig) -> Result<Opened> {
     let vlan = Some(config.steering.vlan).filter(|&vlan| vlan != 0);
     let device = freeway_afxdp::Device::open(config)?;
     Ok(Opened { vlan, ..with_queues(wish, &device, addresses, gateways) })
+}
+
+fn memif(wish: &Wish<'_>, spec: &MemifSpec) -> Result<Opened> {
+    let queues = spec.open(wish.cores, wish.mtu)?;
+    let Some(info) = queues.first().map(|queue| queue.info().clone()) else { bail!("no queue was opened") };
+    let make = |queue: MemifQueue| Box::new(|| Box::new(queue.into_port()) as Box<dyn Port>) as MakePort;
+    Ok(Opened {
+        label: format!("{},queues={}", wish.device, queues.len()),
+        ports: queues.into_iter().map(make).collect(),
+        info,
+        addresses: wish.addresses.own.clone(),
+        gateways: Vec::new(),
+        vlan: None,
+    })
 }
 
 /// The Linux end's addresses of a device that Freeway makes.

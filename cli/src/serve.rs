@@ -26,8 +26,9 @@ use crate::services::{Service, Services, State};
 /// Example: freeway serve --dev tap:fw0 --addr 198.18.0.2/24 --http 80 --root /srv/www
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The device: auto (a veth pair freeway0 with AF_XDP, else a TAP device), tap:NAME, created or opened, or
-    /// afxdp:IFACE[,queues=N][,mode=native|generic|auto][,copy=auto|copy|zero].
+    /// The device: auto (a veth pair freeway0 with AF_XDP, else a TAP device), tap:NAME, created or opened,
+    /// afxdp:IFACE[,queues=N][,mode=native|generic|auto][,copy=auto|copy|zero], or
+    /// memif:SOCKET[,role=server|client][,id=N][,queues=N][,secret=TEXT][,peer=untrusted|trusted][,slots=N].
     #[arg(long, default_value = "auto")]
     dev: Device,
     /// An address of this host with its subnet's prefix, IPv4 or IPv6; repeatable [default: 198.18.0.2/24, fdc1::2/64]
@@ -144,19 +145,28 @@ fn plan(args: &Args) -> Result<Plan> {
     }
 }
 
-/// Both ends' addresses. Defaults are for devices that Freeway makes.
+/// Both ends' addresses. Defaults are for devices that Freeway makes, and for its end of a memif.
 fn addresses(args: &Args) -> Result<Addresses> {
-    let is_afxdp = matches!(args.dev, Device::Afxdp(_));
-    if args.shared_address && !is_afxdp {
+    if args.shared_address && !matches!(args.dev, Device::Afxdp(_)) {
         bail!("--shared-address needs an interface that Linux has: --dev afxdp:IFACE");
     }
-    if !is_afxdp {
-        return Addresses::complete(&args.addr, &args.host_addr);
-    }
+    let config = match &args.dev {
+        Device::Auto | Device::Tap(_) => return Addresses::complete(&args.addr, &args.host_addr),
+        Device::Memif(_) if args.host_addr.is_empty() => {
+            let Addresses { own, host: _ } = Addresses::complete(&args.addr, &[])?;
+            return Ok(Addresses { own, host: Vec::new() });
+        }
+        Device::Memif(_) => {
+            bail!(
+                "--host-addr is for devices that Freeway makes: the process at the other end of a memif has its own"
+            );
+        }
+        Device::Afxdp(config) => config,
+    };
     if !args.host_addr.is_empty() {
         bail!(
             "--host-addr is for devices that Freeway makes: set up {} with `ip address add`",
-            args.dev.name()
+            config.interface
         );
     }
     if args.addr.is_empty() && !args.shared_address {
@@ -231,6 +241,7 @@ fn host(args: &Args, cores: usize) -> Result<HostConfig> {
         HostConfig::new(secrets).max_connections(args.max_connections.div_ceil(cores)).buffers(args.buffers);
     let frame = u32::from(args.mtu) + u32::from(config.stack.pool.headroom) + 64;
     config.stack.pool.buffer_size = config.stack.pool.buffer_size.max(frame.next_power_of_two());
+    config.stack.pool.shared = matches!(&args.dev, Device::Memif(spec) if spec.lends());
     let wanted = config.arena_bytes::<State>() as u64 * u64::from(cores);
     if let Some(available) = available_memory()
         && wanted > available

@@ -1,7 +1,7 @@
 //! `cargo xtask deps`: what the privileged tests call, by the Debian package that holds it.
 
 /// Packages, each with what it is for.
-const PACKAGES: [(&str, &str); 7] = [
+const PACKAGES: [(&str, &str); 8] = [
     ("iproute2", "network namespaces, veth pairs, addresses"),
     ("iputils-ping", "echo requests"),
     ("ethtool", "switching offloads off"),
@@ -9,6 +9,7 @@ const PACKAGES: [(&str, &str); 7] = [
     ("clang", "compiling the XDP program"),
     ("llvm", "taking its debugging information off"),
     ("libbpf-dev", "its headers"),
+    ("dpdk-dev", "testpmd, a memif peer that is not ours"),
 ];
 
 /// Prints the packages' names, one a line, for `apt-get install $(cargo xtask deps)`.

@@ -30,6 +30,12 @@ pub fn prefetch_lines<T>(slice: &[T], index: usize, lines: usize) {
     }
 }
 
+/// Asks for the cache line at an address, whatever is there: a hint is not an access.
+#[inline(always)]
+pub fn prefetch_pointer(address: *const u8) {
+    prefetch_address(address);
+}
+
 #[inline(always)]
 fn prefetch_address(address: *const u8) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
@@ -117,6 +123,7 @@ mod tests {
         prefetch_index(&values, 2);
         prefetch_index(&values, usize::MAX);
         prefetch_lines(&values, 1 << 40, 4);
+        prefetch_pointer(core::ptr::null());
     }
 
     #[test]

@@ -36,4 +36,6 @@ pub mod ring;
 
 pub use arena::{Arena, ArenaConfig, ArenaError, ArenaLayout, Array, HugePages, PageKind};
 pub use burst::{BURST, RxBurst, TxBurst};
-pub use pool::{BufferMemory, Packet, PacketFlags, PacketPool, Parked, PoolConfig, PoolStats, SharedPacket};
+pub use pool::{
+    BufferFile, BufferMemory, Packet, PacketFlags, PacketPool, Parked, PoolConfig, PoolStats, SharedPacket,
+};

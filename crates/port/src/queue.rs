@@ -102,6 +102,10 @@ counters! {
         tx_errors,
         /// Calls that left frames with the caller because there was no room.
         tx_full,
+        /// Times the link came up. 0 for a device that does not tell.
+        link_ups,
+        /// Times it went down: it is up while this is less.
+        link_downs,
     }
 }
 

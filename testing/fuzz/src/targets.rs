@@ -1,4 +1,4 @@
-//! The fuzz targets: one function for each parser, and two for the whole host.
+//! The fuzz targets: one function for each parser, one for a memif's handshake, and two for the whole host.
 //!
 //! A parser's does three things with its bytes. It walks every accessor of a view made without a check, which must not
 //! panic; it parses; and, where that succeeds, it writes the representation out and parses it again, which must give
@@ -9,6 +9,7 @@ mod checksums;
 mod icmp;
 mod ip;
 mod link;
+mod memif;
 mod net;
 mod stack;
 mod transport;
@@ -17,6 +18,7 @@ pub use checksums::checksum;
 pub use icmp::{icmpv4, icmpv6, ndp};
 pub use ip::{ipv4, ipv6};
 pub use link::{arp, ethernet, vlan};
+pub use memif::memif;
 pub use net::net;
 pub use stack::stack;
 pub use transport::{tcp, udp};
@@ -33,6 +35,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("icmpv6", icmpv6),
     ("ipv4", ipv4),
     ("ipv6", ipv6),
+    ("memif", memif),
     ("ndp", ndp),
     ("net", net),
     ("stack", stack),

@@ -16,7 +16,17 @@ const PROGRAMS: [&str; 4] = ["ip", "ping", "ethtool", "curl"];
 /// In CI, when something is missing.
 #[must_use = "a test that may not run has to return"]
 pub fn granted(test: &str) -> bool {
-    let Some(lack) = lack() else { return true };
+    granted_with(test, &[])
+}
+
+/// The same for a test that calls other programs too.
+///
+/// # Panics
+///
+/// In CI, when something is missing.
+#[must_use = "a test that may not run has to return"]
+pub fn granted_with(test: &str, programs: &[&str]) -> bool {
+    let Some(lack) = lack(programs) else { return true };
     assert!(std::env::var_os("CI").is_none(), "{test} cannot run in CI: {lack}");
     // A closed standard error is nobody's fault here.
     let _ = writeln!(std::io::stderr(), "*** SKIPPED {test}: {lack} ***");
@@ -24,14 +34,15 @@ pub fn granted(test: &str) -> bool {
 }
 
 /// What is missing on this machine, with what mends it.
-fn lack() -> Option<String> {
+fn lack(others: &[&str]) -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("it needs root to make network namespaces; run it by sudo".to_string());
     }
     if !Path::new("/dev/net/tun").exists() {
         return Some("there is no /dev/net/tun; load the kernel module `tun`".to_string());
     }
-    let missing: Vec<_> = PROGRAMS.into_iter().filter(|program| !is_installed(program)).collect();
+    let programs = PROGRAMS.into_iter().chain(others.iter().copied());
+    let missing: Vec<_> = programs.filter(|program| !is_installed(program)).collect();
     (!missing.is_empty())
         .then(|| format!("not installed: {}; apt-get install $(cargo xtask deps)", missing.join(", ")))
 }

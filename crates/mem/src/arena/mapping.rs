@@ -5,7 +5,7 @@ use core::ptr::{self, NonNull};
 use std::alloc::{self, Layout};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{self, MemfdFlags};
+use rustix::fs::{self, MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::mm::{self, Advice, MapFlags, ProtFlags};
 
@@ -42,35 +42,52 @@ pub(crate) struct Mapping {
 
 impl Mapping {
     pub(super) fn new(bytes: usize, name: &str, huge_pages: HugePages) -> Result<Self, ArenaError> {
+        Self::with_seals(bytes, name, huge_pages, SealFlags::empty())
+    }
+
+    /// Memory whose file another process is to be given: its size is fixed for ever, so that nobody who has the file
+    /// can take pages from under those who have mapped it.
+    pub(crate) fn sealed(bytes: usize, name: &str) -> Result<Self, ArenaError> {
+        let fixed = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+        Self::with_seals(bytes, name, HugePages::Auto, fixed)
+    }
+
+    fn with_seals(
+        bytes: usize,
+        name: &str,
+        huge_pages: HugePages,
+        seals: SealFlags,
+    ) -> Result<Self, ArenaError> {
         match huge_pages {
-            HugePages::Never => Self::small(bytes, name, false),
+            HugePages::Never => Self::small(bytes, name, false, seals),
             HugePages::Require => {
                 let bytes = round_up(bytes, HUGE)?;
-                Self::huge(bytes, name).map_err(|source| ArenaError::NoHugePages { bytes, source })
+                Self::huge(bytes, name, seals).map_err(|source| ArenaError::NoHugePages { bytes, source })
             }
-            HugePages::Auto => {
-                Self::huge(round_up(bytes, HUGE)?, name).or_else(|_| Self::small(bytes, name, true))
-            }
+            HugePages::Auto => Self::huge(round_up(bytes, HUGE)?, name, seals)
+                .or_else(|_| Self::small(bytes, name, true, seals)),
         }
     }
 
     /// Pages set aside. They are reserved by the mapping itself, so that there are enough or it fails.
-    fn huge(bytes: usize, name: &str) -> Result<Self, Errno> {
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB;
-        let file = fs::memfd_create(name, flags)?;
+    fn huge(bytes: usize, name: &str, seals: SealFlags) -> Result<Self, Errno> {
+        let flags = MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB;
+        let file = memory_file(name, flags, seals)?;
         fs::ftruncate(&file, bytes as u64)?;
+        seal(&file, seals)?;
         let mapping = Self::of_file(file, bytes, PageKind::Huge)?;
         mapping.fault_in()?;
         Ok(mapping)
     }
 
     /// Small pages, joined if wanted and possible.
-    fn small(bytes: usize, name: &str, join: bool) -> Result<Self, ArenaError> {
+    fn small(bytes: usize, name: &str, join: bool, seals: SealFlags) -> Result<Self, ArenaError> {
         let join = join && bytes >= HUGE;
         let bytes = round_up(bytes, if join { HUGE } else { ALIGN })?;
         let failed = |call| move |source| ArenaError::Os { call, bytes, source };
-        let file = fs::memfd_create(name, MemfdFlags::CLOEXEC).map_err(failed("memfd_create"))?;
+        let file = memory_file(name, MemfdFlags::empty(), seals).map_err(failed("memfd_create"))?;
         fs::ftruncate(&file, bytes as u64).map_err(failed("ftruncate"))?;
+        seal(&file, seals).map_err(failed("fcntl"))?;
         let mut mapping = Self::of_file(file, bytes, PageKind::Small).map_err(failed("mmap"))?;
         if join && mapping.join() {
             mapping.page_kind = PageKind::Transparent;
@@ -171,7 +188,7 @@ impl Mapping {
         self.base
     }
 
-    pub(super) const fn bytes(&self) -> usize {
+    pub(crate) const fn bytes(&self) -> usize {
         self.bytes
     }
 
@@ -179,7 +196,7 @@ impl Mapping {
         self.page_kind
     }
 
-    pub(super) fn file(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn file(&self) -> Option<BorrowedFd<'_>> {
         self.file.as_ref().map(AsFd::as_fd)
     }
 
@@ -206,6 +223,16 @@ impl Drop for Mapping {
             unsafe { alloc::dealloc(self.base.as_ptr(), layout) };
         }
     }
+}
+
+/// A new memory file, which takes seals only if there are any to come.
+fn memory_file(name: &str, flags: MemfdFlags, seals: SealFlags) -> Result<OwnedFd, Errno> {
+    let sealing = if seals.is_empty() { MemfdFlags::empty() } else { MemfdFlags::ALLOW_SEALING };
+    fs::memfd_create(name, flags | sealing | MemfdFlags::CLOEXEC)
+}
+
+fn seal(file: &OwnedFd, seals: SealFlags) -> Result<(), Errno> {
+    if seals.is_empty() { Ok(()) } else { fs::fcntl_add_seals(file, seals) }
 }
 
 fn heap_layout(bytes: usize) -> Option<Layout> {

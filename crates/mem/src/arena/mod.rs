@@ -32,7 +32,7 @@ pub use array::Array;
 use header::{HeaderPtr, MAX_SECTIONS, Section};
 pub use layout::ArenaLayout;
 pub(crate) use layout::SectionShape;
-use mapping::Mapping;
+pub(crate) use mapping::Mapping;
 pub use mapping::PageKind;
 
 /// Which pages an arena may be made of.

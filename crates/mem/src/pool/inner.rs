@@ -14,10 +14,11 @@ use core::num::NonZeroU32;
 use core::ptr::NonNull;
 use core::slice;
 use core::sync::atomic::{AtomicU32, Ordering};
+use std::os::fd::BorrowedFd;
 
 use super::PoolConfig;
 use super::place::{OFFSET_MAX, Place};
-use crate::arena::{Arena, ArenaError, SharedMapping};
+use crate::arena::{Arena, ArenaError, Mapping, SharedMapping};
 
 /// No free list is that long: the value of `home` while handles exist.
 const NEVER: u32 = u32::MAX;
@@ -59,6 +60,8 @@ pub(super) struct Inner {
     headroom: u16,
     failures: Cell<u64>,
     handles: Cell<usize>,
+    /// The buffers' memory, if it is not the arena's.
+    own: Option<Mapping>,
     /// Keeps the memory that the pointers lead to.
     mapping: SharedMapping,
 }
@@ -73,7 +76,10 @@ impl Inner {
         let [free, holders, buffers] = config.sections();
         let free = arena.carve(free.0, free.1)?.cast::<u32>();
         let holders = arena.carve(holders.0, holders.1)?.cast::<Holders>();
-        let buffers = arena.carve(buffers.0, buffers.1)?;
+        let in_arena = arena.carve(buffers.0, buffers.1)?;
+        let bytes = config.buffers as usize * config.buffer_size as usize;
+        let own = if config.shared { Some(Mapping::sealed(bytes, "freeway packets")?) } else { None };
+        let buffers = own.as_ref().map_or(in_arena, Mapping::base);
         for depth in 0..config.buffers {
             // SAFETY: needed to address the list, which was carved for `buffers` entries.
             let entry = unsafe { free.add(depth as usize) };
@@ -96,6 +102,7 @@ impl Inner {
             headroom: config.headroom,
             failures: Cell::new(0),
             handles: Cell::new(1),
+            own,
             mapping: arena.mapping().clone(),
         };
         Ok(NonNull::from(Box::leak(Box::new(inner))))
@@ -347,6 +354,12 @@ impl Inner {
 
     pub(super) const fn low_water(&self) -> u32 {
         self.low_water.get()
+    }
+
+    /// The file of buffers that do not lie in the arena, and its size in bytes.
+    pub(super) fn buffer_file(&self) -> Option<(BorrowedFd<'_>, usize)> {
+        let own = self.own.as_ref()?;
+        Some((own.file()?, own.bytes()))
     }
 
     /// Where a place's data begins, in bytes behind the first buffer.

@@ -22,6 +22,9 @@
 //!   └──────────────────────────────┴──────────────────────────────────────────────────┘
 //! ```
 //!
+//! Or, for a device that is another process, the buffers lie in a file of their own ([`PoolConfig::shared`]); free
+//! list and counts stay in the arena, which nobody else sees.
+//!
 //! # Who may touch the bytes
 //!
 //! ```text
@@ -44,7 +47,7 @@
 //!
 //! [`Packet::into_raw`] gives a buffer up by number, for a device to write to, and [`PacketPool::from_raw`] makes a
 //! packet of what it wrote. Until then nobody in this process reaches the bytes, and the buffer counts as in use.
-//! [`PacketPool::memory`] tells the device where buffers lie.
+//! [`PacketPool::memory`] tells the device where buffers lie, and gives the file to one that is another process.
 //!
 //! # How long a pool lives
 //!
@@ -70,7 +73,7 @@ pub use packet::Packet;
 pub use parked::Parked;
 pub use place::PacketFlags;
 use place::{INDEX_MAX, OFFSET_MAX, Place};
-pub use raw::BufferMemory;
+pub use raw::{BufferFile, BufferMemory};
 pub use shared::SharedPacket;
 
 /// How large a pool is.
@@ -83,11 +86,15 @@ pub struct PoolConfig {
     pub buffer_size: u32,
     /// Where a fresh packet's data begins, in bytes: room for headers to be put before it. Default 128.
     pub headroom: u16,
+    /// Whether the buffers lie in a file of their own that another process may be given
+    /// ([`BufferMemory::file`]), instead of in the arena, whose file nobody else may see. Default false. It
+    /// costs one file descriptor, and one more mapping rounded up to whole pages.
+    pub shared: bool,
 }
 
 impl Default for PoolConfig {
     fn default() -> Self {
-        Self { buffers: 4_096, buffer_size: 2_048, headroom: 128 }
+        Self { buffers: 4_096, buffer_size: 2_048, headroom: 128, shared: false }
     }
 }
 
@@ -109,12 +116,13 @@ impl PoolConfig {
         Err(ArenaError::BadPool(wrong))
     }
 
-    /// What a pool carves, with the tags: free list, counts, buffers.
+    /// What a pool carves, with the tags: free list, counts, buffers. Shared buffers leave their section empty.
     pub(crate) const fn sections(&self) -> [(&'static str, SectionShape); 3] {
         /// Buffers begin on a small page, for devices that transfer by pages.
         const PAGE: usize = 4096;
         let count = self.buffers as usize;
-        let buffers = SectionShape { element: self.buffer_size as usize, count, align: PAGE };
+        let in_arena = if self.shared { 0 } else { count };
+        let buffers = SectionShape { element: self.buffer_size as usize, count: in_arena, align: PAGE };
         [
             ("packet free list", SectionShape::of::<u32>(count)),
             ("packet holders", SectionShape::of::<inner::Holders>(count)),

@@ -137,6 +137,13 @@ impl Packet {
         self.place.index()
     }
 
+    /// Where its data begins, in bytes behind the pool's first buffer: what a process that shares the pool's buffers
+    /// calls it by.
+    #[inline(always)]
+    pub fn region_offset(&self) -> usize {
+        self.pool().region_offset(self.place)
+    }
+
     /// What is known of the packet.
     #[inline(always)]
     pub const fn flags(&self) -> PacketFlags {

@@ -2,6 +2,7 @@
 
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
+use std::os::fd::BorrowedFd;
 
 use super::PacketPool;
 use super::packet::Packet;
@@ -9,11 +10,41 @@ use super::place::{LEN_MAX, OFFSET_MAX, Place};
 
 /// Where a pool's buffers lie: buffer `n` begins `n * buffer_size` bytes from the base.
 #[derive(Clone, Copy, Debug)]
-pub struct BufferMemory {
+pub struct BufferMemory<'a> {
     /// The first byte of buffer 0, on a 4 KiB page. It is there as long as the pool is.
     pub base: NonNull<u8>,
     /// The length of all buffers together, in bytes.
     pub bytes: usize,
+    file: Option<BufferFile<'a>>,
+}
+
+/// The memory file of a pool's buffers, as another process maps it. It holds nothing else: buffer 0 begins at its first
+/// byte, and a packet's data lies at [`Packet::region_offset`]. Its size is sealed.
+#[derive(Clone, Copy, Debug)]
+pub struct BufferFile<'a> {
+    /// The file.
+    pub file: BorrowedFd<'a>,
+    /// Its size in bytes: whole pages.
+    pub bytes: usize,
+}
+
+impl<'a> BufferMemory<'a> {
+    /// Whether there is a file of the buffers alone ([`PoolConfig::shared`](super::PoolConfig::shared)).
+    pub const fn is_shared(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// The file of the buffers, to be given to another process. `None` unless
+    /// [`PoolConfig::shared`](super::PoolConfig::shared).
+    ///
+    /// # Safety
+    ///
+    /// Whoever has the file can read and write every packet at any time, also while this process looks at it. Only
+    /// a process that is trusted like a card with access to memory may have it: one that writes to no buffer but
+    /// those it was given, and to those only until it gives them back.
+    pub const unsafe fn file(&self) -> Option<BufferFile<'a>> {
+        self.file
+    }
 }
 
 impl Packet {
@@ -34,9 +65,10 @@ impl PacketPool {
 
     /// Where the buffers lie.
     #[inline]
-    pub fn memory(&self) -> BufferMemory {
+    pub fn memory(&self) -> BufferMemory<'_> {
         let bytes = self.capacity() as usize * self.buffer_size() as usize;
-        BufferMemory { base: self.inner().buffers(), bytes }
+        let file = self.inner().buffer_file().map(|(file, bytes)| BufferFile { file, bytes });
+        BufferMemory { base: self.inner().buffers(), bytes, file }
     }
 
     /// A packet of what a device wrote: `len` bytes that begin `offset` bytes into `buffer`. `None` if they do not lie

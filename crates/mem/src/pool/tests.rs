@@ -11,7 +11,7 @@ use super::*;
 use crate::ArenaLayout;
 
 fn config(buffers: u32) -> PoolConfig {
-    PoolConfig { buffers, buffer_size: 256, headroom: 32 }
+    PoolConfig { buffers, buffer_size: 256, headroom: 32, ..PoolConfig::default() }
 }
 
 fn pool(config: &PoolConfig) -> PacketPool {
@@ -72,7 +72,7 @@ fn copying_a_slice_replaces_the_data() {
 
 #[test]
 fn the_largest_buffers_hold_a_whole_datagram() {
-    let config = PoolConfig { buffers: 2, buffer_size: 128 << 10, headroom: 128 };
+    let config = PoolConfig { buffers: 2, buffer_size: 128 << 10, headroom: 128, ..PoolConfig::default() };
     let pool = pool(&config);
     let mut packet = pool.alloc().unwrap();
     packet.append(65_535).unwrap().fill(7);
@@ -438,4 +438,37 @@ proptest! {
         }
         prop_assert!(mapping.upgrade().is_none(), "the pool outlived its last packet");
     }
+}
+
+#[test]
+fn shared_buffers_lie_in_a_file_of_their_own() {
+    let config = PoolConfig { shared: true, ..config(16) };
+    assert!(ArenaLayout::new().pool(&config).bytes() < ArenaLayout::new().pool(&self::config(16)).bytes());
+    let pool = pool(&config);
+    let mut packets: Vec<_> = (0..16_u8).map(|number| packet(&pool, &[number; 9])).collect();
+    // SAFETY: needed to see the file as another process would. Nobody writes to it.
+    let shared = unsafe { pool.memory().file() }.unwrap();
+    assert!(pool.memory().is_shared() && pool.memory().bytes == 16 * 256 && shared.bytes >= 16 * 256);
+    for (number, packet) in (0..).zip(&mut packets) {
+        packet.trim_front(1);
+        assert_eq!(packet.region_offset(), packet.buffer() as usize * 256 + 32 + 1);
+        let mut bytes = [0; 8];
+        rustix::io::pread(shared.file, &mut bytes, packet.region_offset() as u64).unwrap();
+        assert_eq!(bytes, [number; 8]);
+    }
+    let last = packets.remove(15).share();
+    assert_eq!(last.region_offset(), last.buffer() as usize * 256 + 33);
+    assert!(pool.owns(&last) && !self::pool(&config).owns(&last));
+    // Nobody who has the file can take the memory away.
+    assert_eq!(rustix::fs::ftruncate(shared.file, 0), Err(rustix::io::Errno::PERM));
+    drop(packets);
+    drop(pool);
+    assert_eq!(last.data(), [15; 8]);
+}
+
+#[test]
+fn buffers_in_the_arena_are_shared_with_nobody() {
+    let pool = pool(&config(2));
+    // SAFETY: needed to ask; there is no file to misuse.
+    assert!(!pool.memory().is_shared() && unsafe { pool.memory().file() }.is_none());
 }

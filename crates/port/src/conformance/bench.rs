@@ -127,7 +127,12 @@ impl<P: Port, Q: Peer> Bench<P, Q> {
 pub fn pool_for(info: &PortInfo, buffers: u32) -> PacketPool {
     let headroom = PoolConfig::default().headroom;
     let longest = info.frame_max() + usize::from(headroom) + 1;
-    pool(&PoolConfig { buffers, buffer_size: longest.next_power_of_two() as u32, headroom })
+    pool(&PoolConfig {
+        buffers,
+        buffer_size: longest.next_power_of_two() as u32,
+        headroom,
+        ..PoolConfig::default()
+    })
 }
 
 pub(super) fn pool(config: &PoolConfig) -> PacketPool {

@@ -48,6 +48,20 @@ pub fn run<P: Port, Q: Peer>(mut lay: impl FnMut() -> (P, Q)) {
     }
 }
 
+/// The same on pools of the driver's own making: `lay` gives a port, its peer, and the pool that the port has been
+/// attached to, with at least 2,048 free buffers that are longer than any frame.
+///
+/// # Panics
+///
+/// A check failed. Its name was printed just before.
+pub fn run_attached<P: Port, Q: Peer>(mut lay: impl FnMut() -> (P, Q, PacketPool)) {
+    for (name, check) in checks::all() {
+        println!("conformance: {name}");
+        let (port, peer, pool) = lay();
+        check(Bench { port, peer, pool });
+    }
+}
+
 /// A port that plays the peer of another.
 #[derive(Debug)]
 pub struct PortPeer<P> {

@@ -119,7 +119,7 @@ impl<P: Port, C: Clock> Fault<P, C> {
 fn staging(frame_max: usize) -> Result<PacketPool, ArenaError> {
     let headroom = PoolConfig::default().headroom;
     let buffer_size = (frame_max + usize::from(headroom)).next_power_of_two() as u32;
-    let config = PoolConfig { buffers: 4 * BURST as u32, buffer_size, headroom };
+    let config = PoolConfig { buffers: 4 * BURST as u32, buffer_size, headroom, ..PoolConfig::default() };
     PacketPool::new(&mut Arena::heap(ArenaLayout::new().pool(&config).bytes())?, &config)
 }
 
