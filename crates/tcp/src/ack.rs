@@ -163,23 +163,48 @@ impl Tcb {
         if marked {
             self.on_echo(cx, flight.as_deref_mut(), bytes, outcome);
         }
-        let rtt_us = flight.as_deref_mut().and_then(|flight| self.measure_by_flight(cx, arrival, flight));
+        if let Some(flight) = flight {
+            self.on_flight_progress(cx, arrival, flight, (bytes, marked));
+            return;
+        }
         if self.marks.contains(Marks::UNEVEN) {
-            let ack = Ack { marked, ..self.as_ack(cx, bytes, rtt_us) };
-            self.on_uneven_progress(cx, arrival, flight, &ack);
+            let ack = Ack { marked, ..self.as_ack(cx, bytes, None) };
+            self.on_uneven_progress(cx, arrival, None, &ack);
             return;
         }
         if self.marks.contains(Marks::TIMING) {
             self.measure(cx, arrival);
         }
-        if self.marks.contains(Marks::CWND_LIMITED) || flight.is_some() {
-            let ack = Ack { marked, ..self.as_ack(cx, bytes, rtt_us) };
-            let epoch = flight.as_deref_mut().map(|flight| &mut flight.epoch);
-            self.congestion.on_ack(cx.config, epoch, self.full(), &ack);
+        if self.marks.contains(Marks::CWND_LIMITED) {
+            let ack = Ack { marked, ..self.as_ack(cx, bytes, None) };
+            self.congestion.on_ack(cx.config, None, self.full(), &ack);
         }
-        match flight {
-            Some(flight) if self.in_flight() > 0 => self.arm_loss_timer(cx, flight),
-            _ => self.restart_resend_timer(cx),
+        self.restart_resend_timer(cx);
+    }
+
+    /// SND.UNA has moved forward by `bytes`, several segments being in flight.
+    #[inline(never)]
+    fn on_flight_progress(
+        &mut self,
+        cx: &Context<'_>,
+        arrival: &Arrival<'_>,
+        flight: &mut Flight,
+        (bytes, marked): (u32, bool),
+    ) {
+        let rtt_us = self.measure_by_flight(cx, arrival, flight);
+        let ack = Ack { marked, ..self.as_ack(cx, bytes, rtt_us) };
+        if self.marks.contains(Marks::UNEVEN) {
+            self.on_uneven_progress(cx, arrival, Some(flight), &ack);
+            return;
+        }
+        if self.marks.contains(Marks::TIMING) {
+            self.measure(cx, arrival);
+        }
+        self.congestion.on_ack(cx.config, Some(&mut flight.epoch), self.full(), &ack);
+        if self.in_flight() > 0 {
+            self.arm_loss_timer(cx, flight);
+        } else {
+            self.restart_resend_timer(cx);
         }
     }
 

@@ -53,8 +53,14 @@ impl Tcb {
         self.marks.intersects(owed) || self.transmits() && self.has_share(held, flight)
     }
 
+    /// Whether everything is sent and acknowledged.
+    #[inline]
+    pub(crate) const fn is_settled(&self, held: &Held) -> bool {
+        self.snd_una.0 == self.snd_nxt.0 && held.queued == 0 && !self.marks.contains(Marks::FIN_WANTED)
+    }
+
     fn has_share(&self, held: &Held, flight: Option<&Flight>) -> bool {
-        if self.snd_una == self.snd_nxt && held.queued == 0 && !self.marks.contains(Marks::FIN_WANTED) {
+        if self.is_settled(held) {
             return false;
         }
         self.share_to_resend(held, flight).is_some()
@@ -88,6 +94,7 @@ impl Tcb {
     }
 
     /// The first that the scoreboard calls lost, as the congestion window allows (RFC 6675, section 5, step C).
+    #[inline(never)]
     fn lost_share(&self, held: &Held, flight: &Flight) -> Option<Share> {
         if !flight.resends() {
             return None;

@@ -30,11 +30,11 @@ impl Tcb {
         if self.marks.contains(Marks::SYN_NOW) {
             return Some(self.emit_syn(cx, held));
         }
-        if self.marks.contains(Marks::ACK_NOW) && self.selects() && !held.gaps.is_empty() {
+        if self.owes_blocks(held) && !held.gaps.is_empty() {
             // The blocks take a segment of their own, rather than room from one full of data.
             return Some(self.acknowledgment(cx, held));
         }
-        if self.transmits() {
+        if self.transmits() && !self.is_settled(held) {
             if let Some(flight) = flight.as_deref_mut() {
                 self.adopt_losses(flight);
             }
@@ -202,8 +202,7 @@ impl Tcb {
     /// A segment with a share of the stream. PSH marks the end of what is queued (MUST-61).
     fn carry(&mut self, cx: &Context<'_>, held: &Held, share: &Share, retransmission: bool) -> Outgoing {
         let offset = share.seq.distance_from(self.snd_una);
-        let bare = Held { gaps: SackBlocks::NONE, ..*held };
-        let base = self.acknowledgment(cx, &bare);
+        let base = self.acknowledge(cx, held, SackBlocks::NONE);
         let mut flags = base.flags;
         flags.set(Flags::FIN, share.fin);
         flags.set(Flags::PSH, share.len > 0 && offset.saturating_add(share.len) >= held.queued);
@@ -212,12 +211,18 @@ impl Tcb {
 
     /// A bare acknowledgment of everything received; nothing more is owed after it.
     pub(crate) fn acknowledgment(&mut self, cx: &Context<'_>, held: &Held) -> Outgoing {
+        let sack = if held.out_of_order && self.selects() { held.gaps } else { SackBlocks::NONE };
+        self.acknowledge(cx, held, sack)
+    }
+
+    #[inline]
+    fn acknowledge(&mut self, cx: &Context<'_>, held: &Held, sack: SackBlocks) -> Outgoing {
         let window = self.advertise(cx.config, held);
         self.marks.remove(Marks::ACK_NOW | Marks::ACK_ARMED);
         self.last_ack = self.rcv_nxt;
         Outgoing {
             window,
-            options: self.options(cx, held),
+            options: self.options(cx, sack),
             ..Outgoing::control(Flags::ACK | self.echo_flags(), self.snd_nxt, self.rcv_nxt)
         }
     }
@@ -242,7 +247,7 @@ impl Tcb {
         for (from, to) in held.gaps.iter() {
             gaps.push(from, to);
         }
-        self.acknowledgment(cx, &Held { gaps, ..*held })
+        self.acknowledge(cx, held, gaps)
     }
 
     /// RFC 9293, section 3.8.4: no data, and a sequence number the peer has acknowledged already, so that it
@@ -254,10 +259,10 @@ impl Tcb {
     }
 
     /// The options of every segment but a SYN.
-    fn options(&self, cx: &Context<'_>, held: &Held) -> Options {
+    #[inline]
+    fn options(&self, cx: &Context<'_>, sack: SackBlocks) -> Options {
         let stamps = Timestamps { value: self.timestamp(cx), echo: self.ts_recent };
         let has_stamps = self.marks.contains(Marks::TIMESTAMPS);
-        let sack = if self.selects() { held.gaps } else { SackBlocks::NONE };
         Options { timestamps: has_stamps.then_some(stamps), sack, ..Options::default() }
     }
 

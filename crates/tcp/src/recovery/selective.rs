@@ -282,7 +282,7 @@ impl Tcb {
     }
 
     /// New data went out (RFC 8985, sections 6.1 and 7.2).
-    #[inline]
+    #[inline(never)]
     pub(crate) fn after_sent(&mut self, cx: &Context<'_>, flight: &mut Flight, share: &Share) {
         flight.on_sent(share.end(), micros(cx.now));
         flight.prr.on_sent(share.len);
@@ -300,6 +300,7 @@ impl Tcb {
     }
 
     /// Something went out again.
+    #[inline(never)]
     pub(crate) fn after_resent(&mut self, cx: &Context<'_>, flight: &mut Flight, share: &Share) {
         flight.on_resent(share.seq, share.end(), micros(cx.now));
         flight.prr.on_sent(share.len);
