@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use freeway::TcpConfig;
+use freeway_tcp::EcnMode;
 use freeway_tcp::congestion::Algorithm;
 
 /// Largest shift of a window (RFC 7323, section 2.3).
@@ -32,11 +33,12 @@ pub(crate) struct Flags {
 
 impl Default for Flags {
     fn default() -> Self {
-        // Linux's sockets have Nagle's algorithm on.
+        // Linux's sockets have Nagle's algorithm on, and take part in ECN when they are asked.
         let tcp = TcpConfig {
             receive_window: WINDOW_UNSCALED,
             receive_window_max: WINDOW_UNSCALED,
             nagle: true,
+            ecn: EcnMode::Passive,
             ..TcpConfig::default()
         };
         Self { tcp, send_buffer: 2 << 20, mtu: MTU, merge: false, seed: 1, local: Vec::new() }
@@ -65,7 +67,8 @@ impl Flags {
                 "delack" => flags.tcp.delayed_ack = None,
                 "sack" => flags.tcp.sack = switch(value).with_context(bad)?,
                 "ts" => flags.tcp.timestamps = switch(value).with_context(bad)?,
-                "ecn" => set_ecn(&mut flags.tcp, switch(value).with_context(bad)?)?,
+                "ecn" if switch(value).with_context(bad)? => flags.tcp.ecn = EcnMode::On,
+                "ecn" => flags.tcp.ecn = EcnMode::Off,
                 "wscale" => match value {
                     "on" | "off" => flags.tcp.window_scale = value == "on",
                     _ => shift = Some(number(value).with_context(bad)?),
@@ -117,11 +120,6 @@ where
     Ok(value.parse()?)
 }
 
-fn set_ecn(_: &mut TcpConfig, on: bool) -> Result<()> {
-    ensure!(!on, "ecn=on: the stack does not know ECN yet");
-    Ok(())
-}
-
 /// The algorithm of a name, Linux's names included.
 ///
 /// # Errors
@@ -155,6 +153,8 @@ mod tests {
         assert_eq!((flags.tcp.receive_window, flags.send_buffer, flags.mtu), (20_000, 9_000, 1_400));
         assert_eq!(flags.tcp.delayed_ack, None);
         assert!(flags.tcp.sack && !flags.tcp.timestamps && !flags.tcp.window_scale);
+        assert_eq!(flags.tcp.ecn, EcnMode::Off);
+        assert_eq!(Flags::parse("ecn=on").unwrap().tcp.ecn, EcnMode::On);
         assert_eq!((flags.tcp.initial_window, flags.seed, flags.local.len()), (3, 7, 2));
     }
 
