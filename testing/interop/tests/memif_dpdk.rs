@@ -140,12 +140,13 @@ impl End {
         let begun = Instant::now();
         while heard < FRAMES {
             let room = UNDER_WAY.saturating_sub(sent - heard).min((BURST - burst.len()) as u32);
-            for number in sent..FRAMES.min(sent + room) {
+            let until = FRAMES.min(sent + room);
+            for number in sent..until {
                 let mut packet = self.pool.alloc().context("a packet")?;
                 ensure!(packet.copy_from_slice(&frame(number)), "a buffer too short");
                 burst.push(packet.share());
-                sent += 1;
             }
+            sent = until;
             self.port.tx_burst(&mut burst);
             let mut back = RxBurst::new();
             self.port.rx_burst(&self.pool, &mut back);
