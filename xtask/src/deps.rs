@@ -6,6 +6,7 @@ const PACKAGES: [(&str, &str); 8] = [
     ("iputils-ping", "echo requests"),
     ("ethtool", "switching offloads off"),
     ("curl", "an HTTP client that is not ours"),
+    ("tshark", "a second opinion on captures"),
     ("clang", "compiling the XDP program"),
     ("llvm", "taking its debugging information off"),
     ("libbpf-dev", "its headers"),

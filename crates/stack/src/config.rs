@@ -56,8 +56,13 @@ pub struct StackConfig {
     /// growing at half of it and shrink from three quarters on; at the bound payload is dropped, to be sent again. `None`
     /// is three eighths of all buffers. Default none.
     pub receive_budget: Option<u32>,
-    /// Bytes that one connection may have queued for sending, acknowledged or not. Default 256 KiB.
+    /// Bytes that one connection may have queued for sending, acknowledged or not, while its path takes little. Default
+    /// 256 KiB.
     pub send_buffer: u32,
+    /// What that may grow to: twice the congestion window, so that one window is under way and another is ready. With no
+    /// more than `send_buffer` it does not grow. Default 4 MiB. A peer has to acknowledge a window before it has buffers
+    /// held for the next, so a slow one holds little.
+    pub send_buffer_max: u32,
     /// Resets that strangers may provoke, per second; each second a random part of it, up to a half, is lost. Default
     /// 10,000.
     pub replies_per_second: u32,
@@ -128,6 +133,7 @@ impl StackConfig {
             shut_out_expiries: 5,
             receive_budget: None,
             send_buffer: 256 * 1024,
+            send_buffer_max: 4 << 20,
             replies_per_second: 10_000,
             reply_burst: 10_000,
             challenges_per_second: 10_000,

@@ -207,6 +207,12 @@ impl Tcb {
         self.rtt.is_known().then(|| self.rtt.smoothed())
     }
 
+    /// The congestion window, in bytes.
+    #[inline]
+    pub const fn cwnd(&self) -> u32 {
+        self.congestion.cwnd
+    }
+
     /// How long ago the timestamp `echo`, which the peer sends back, was sent; `None` without timestamps.
     #[inline]
     pub fn echo_age(&self, cx: &Context<'_>, echo: u32) -> Option<Duration> {

@@ -33,6 +33,7 @@ impl Host {
         config.max_items = 64;
         config.max_out_of_order = 8;
         config.send_buffer = 8 * 1024;
+        config.send_buffer_max = 8 * 1024;
         config.pool = PoolConfig { buffers: 64, ..PoolConfig::default() };
         config.large_pool.buffers = 2;
         config.net.neighbors = 8;

@@ -6,6 +6,7 @@
 //! - [`impair`]: a bridge between two interfaces that loses, delays, reorders, doubles and corrupts frames;
 //! - [`lab`]: all of these put together, as tests use them;
 //! - [`pair`]: a server on a veth pair by AF_XDP;
+//! - [`transfer`]: bulk transfers that Freeway and Linux serve alike, to hold one against the other;
 //! - [`privilege`]: what happens to a test that may not do all this.
 //!
 //! The tests themselves stand in `tests/`. Those that need the server are ignored by a plain `cargo test`;
@@ -24,3 +25,4 @@ pub mod peer;
 pub mod privilege;
 pub mod server;
 mod shell;
+pub mod transfer;

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::Path;
 
 /// Programs the tests call. `cargo xtask deps` names their packages.
-const PROGRAMS: [&str; 4] = ["ip", "ping", "ethtool", "curl"];
+const PROGRAMS: [&str; 6] = ["ip", "ss", "ping", "ethtool", "curl", "tshark"];
 
 /// Whether `test` can run; see the module for what happens when it cannot.
 ///

@@ -99,7 +99,10 @@ pub(crate) fn of_host(setup: &mut Setup, key: &str, values: &[String]) -> anyhow
         "half-open" => setup.stack.max_syn_received = number(value)?,
         "time-waits" => setup.stack.max_time_wait = number(value)?,
         "out-of-order" => setup.stack.max_out_of_order = number(value)?,
-        "send-buffer" => setup.stack.send_buffer = number(value)?,
+        "send-buffer" => {
+            setup.stack.send_buffer = number(value)?;
+            setup.stack.send_buffer_max = setup.stack.send_buffer;
+        }
         "reply-rate" => setup.stack.replies_per_second = number(value)?,
         "reply-burst" => setup.stack.reply_burst = number(value)?,
         "challenge-rate" => setup.stack.challenges_per_second = number(value)?,

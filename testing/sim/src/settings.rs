@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use freeway_base::Duration;
-use freeway_stack::{CloseReason, ConfigureError};
+use freeway_stack::{CloseReason, ConfigureError, ConnId};
 use freeway_tcp::Config;
 use freeway_wire::{ipv4, ipv6};
 
@@ -159,6 +159,33 @@ fn a_send_buffer_of_its_own_bounds_what_is_queued() {
     // Never more than the stack allows.
     lab.conn(CLIENT, id).configure(|config| config.send_buffer = Some(u32::MAX)).expect("room");
     assert_eq!(lab.conn(CLIENT, id).send_room(), 1 << 20);
+}
+
+#[test]
+fn a_send_buffer_grows_with_the_window_and_no_further_than_it_may() {
+    for (most, room) in [(1 << 18, 1 << 18), (1 << 19, 1 << 19), (16 << 20, 2 << 20)] {
+        let mut lab = Lab::new(Config::default(), move |_, config| {
+            config.send_buffer = 1 << 18;
+            config.send_buffer_max = most;
+        });
+        lab.delay = Duration::from_millis(20);
+        let id = lab.open(Config::default(), DISCARD, false, 1 << 30);
+        lab.wait(Duration::from_millis(100));
+        assert!(queued_at_most(&mut lab, id, 1) <= 1 << 18, "a young connection");
+        let queued = queued_at_most(&mut lab, id, 3_000);
+        assert!(queued <= most && queued >= room * 3 / 4, "{queued} of {most}");
+    }
+}
+
+/// The most that lies queued in so many milliseconds.
+fn queued_at_most(lab: &mut Lab, id: ConnId, millis: u32) -> u32 {
+    let mut most = 0;
+    for _ in 0..millis {
+        lab.wait(Duration::from_millis(1));
+        let Some(info) = lab.conn(CLIENT, id).info() else { break };
+        most = most.max(info.queued);
+    }
+    most
 }
 
 #[test]

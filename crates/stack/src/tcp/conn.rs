@@ -230,7 +230,7 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
         if !tcp.store.has_room_to_send() {
             return 0;
         }
-        let bound = config.send_buffer.unwrap_or(u32::MAX).min(tcp.limits.send_buffer);
+        let bound = config.send_buffer.unwrap_or(u32::MAX).min(tcp.limits.send_buffer(connection.tcb.cwnd()));
         let room = bound.saturating_sub(queued);
         if config.not_sent_low_water == u32::MAX {
             return room as usize;

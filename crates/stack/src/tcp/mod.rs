@@ -256,9 +256,17 @@ const PORT_COUNTERS: usize = 256;
 struct Limits {
     shut_out_expiries: u8,
     send_buffer: u32,
+    send_buffer_max: u32,
     core: u32,
     cores: u32,
     ports: core::ops::RangeInclusive<u16>,
+}
+
+impl Limits {
+    /// What a connection with that congestion window may have queued.
+    fn send_buffer(&self, cwnd: u32) -> u32 {
+        self.send_buffer.max(cwnd.saturating_mul(2).min(self.send_buffer_max))
+    }
 }
 
 impl<S: Copy + Default + 'static> TcpHost<S> {
@@ -299,6 +307,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             limits: Limits {
                 shut_out_expiries: config.shut_out_expiries,
                 send_buffer: config.send_buffer,
+                send_buffer_max: config.send_buffer_max,
                 core: config.core,
                 cores: config.cores,
                 ports: config.ephemeral_ports.clone(),

@@ -50,6 +50,7 @@ impl Host {
         config.pool = PoolConfig { buffers: 4_096, ..PoolConfig::default() };
         config.max_items = 4_096;
         config.send_buffer = 1 << 20;
+        config.send_buffer_max = 1 << 20;
         config.large_pool.buffers = 16;
         config.net.announce = false;
         change(number, &mut config);
