@@ -148,13 +148,11 @@ impl Tcb {
 
     /// The first data after nothing was in flight.
     fn begin_flight(&mut self, cx: &Context<'_>, flight: Option<&mut Flight>) {
-        if self.marks.contains(Marks::RESEND_ARMED | Marks::PERSIST) {
+        if self.marks.intersects(Marks::RESEND_ARMED | Marks::PERSIST) {
             // The persist timer: what is sent now is guarded by the retransmission timer instead, which goes on
-            // doubling while the window stays closed.
+            // doubling while the window stays closed. Or what was sent again was still on somebody's mind; what is sent
+            // now has a time-out of its own.
             self.marks.remove(Marks::PERSIST | Marks::RESEND_ARMED);
-        } else if self.marks.contains(Marks::RESEND_ARMED) {
-            // What was sent again was still on somebody's mind; what is sent now has a time-out of its own.
-            self.marks.remove(Marks::RESEND_ARMED);
         } else if self.resend_at.elapsed(cx.now) > self.timeout(cx.config) {
             let mss = self.full();
             self.congestion.after_idle(cx.config, flight.map(|flight| &mut flight.epoch), mss);

@@ -10,6 +10,8 @@
 
 #[cfg(test)]
 mod abuse;
+pub mod bottleneck;
+pub mod idle;
 #[cfg(test)]
 mod lab;
 #[cfg(test)]
@@ -17,6 +19,7 @@ mod path;
 mod plan;
 #[cfg(test)]
 mod settings;
+pub mod tables;
 mod traffic;
 #[cfg(test)]
 mod windows;

@@ -1,4 +1,4 @@
-//! Runs the worlds of seeds, and says how to replay one that fails.
+//! Runs the worlds of seeds, and says how to replay one that fails; makes the snapshot tables.
 
 #![forbid(unsafe_code)]
 
@@ -6,15 +6,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use clap::Parser;
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
 use freeway_base::Seed;
-use freeway_sim::{Plan, run_and_capture};
+use freeway_sim::{Plan, idle, run_and_capture, tables};
 
 /// Simulates networks, each from one seed; a failing seed repeats exactly.
 ///
 /// Example: freeway-sim --seed 1 --count 10000
 #[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// The first seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -29,8 +33,65 @@ struct Args {
     verbose: bool,
 }
 
-fn main() -> ExitCode {
+/// What else there is to simulate.
+#[derive(Debug, Subcommand)]
+enum Other {
+    /// Makes the snapshot tables and prints how they differ from those that are kept.
+    Tables {
+        /// Keep them as they are now.
+        #[arg(long)]
+        write: bool,
+        /// Only those whose names begin so.
+        #[arg(default_value = "")]
+        name: String,
+    },
+    /// Holds silent connections for hours of virtual time, and looks that nothing leaks or drifts.
+    Idle {
+        /// How many.
+        #[arg(long, default_value_t = 1_000_000)]
+        connections: u32,
+        /// For how many hours.
+        #[arg(long, default_value_t = 4)]
+        hours: u64,
+    },
+}
+
+fn main() -> Result<ExitCode> {
     let args = Args::parse();
+    match &args.other {
+        Some(Other::Tables { write, name }) => make_tables(*write, name).map(|()| ExitCode::SUCCESS),
+        Some(Other::Idle { connections, hours }) => hold(*connections, *hours).map(|()| ExitCode::SUCCESS),
+        None => Ok(run_seeds(&args)),
+    }
+}
+
+fn make_tables(write: bool, name: &str) -> Result<()> {
+    for table in tables::ALL.iter().filter(|table| table.name.starts_with(name)) {
+        let path = table.path();
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        let made = (table.make)();
+        match tables::diff(&kept, &made) {
+            None => println!("{}: as it was", table.name),
+            Some(diff) => println!("{}:\n{diff}", table.name),
+        }
+        if write {
+            std::fs::write(&path, made).with_context(|| format!("{} cannot be written", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn hold(connections: u32, hours: u64) -> Result<()> {
+    let begun = std::time::Instant::now();
+    println!("{}", idle::run(connections, hours)?);
+    println!("in {:.1} s", begun.elapsed().as_secs_f64());
+    // Linux says what was resident at most; elsewhere that is not told.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().filter(|line| line.starts_with("VmHWM")).for_each(|line| println!("{line}"));
+    Ok(())
+}
+
+fn run_seeds(args: &Args) -> ExitCode {
     let verbose = args.verbose || args.count == 1;
     let next = AtomicU64::new(0);
     let failed = AtomicBool::new(false);

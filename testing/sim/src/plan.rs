@@ -2,7 +2,8 @@
 
 use freeway_base::{Duration, Rng, Seed};
 use freeway_port::FaultConfig;
-use freeway_tcp::Config;
+use freeway_tcp::congestion::Algorithm;
+use freeway_tcp::{Config, EcnMode, Keepalive, PathProbing};
 
 /// Everything that differs from run to run, one field a fault.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -25,8 +26,16 @@ pub struct Plan {
     pub ipv6: bool,
     /// With Fast Open: requests may travel in SYNs.
     pub fast_open: bool,
-    /// TCP's settings on both hosts.
-    pub tcp: Config,
+    /// Half-open connections that the server has room for: cookies answer the rest.
+    pub half_open: u32,
+    /// Connections of each host that can have more than one segment in flight with all of loss recovery.
+    pub flights: u32,
+    /// Bytes that a connection may have queued for sending.
+    pub send_buffer: u32,
+    /// TCP's settings at the client.
+    pub client_tcp: Config,
+    /// And at the server, which need not be the same.
+    pub server_tcp: Config,
 }
 
 impl Plan {
@@ -38,6 +47,8 @@ impl Plan {
         let mut direction = || if perfect { FaultConfig::NONE } else { path.faults(&mut rng) };
         let (upward, downward) = (direction(), direction());
         let scarce = rng.chance(0.25);
+        let client_tcp = tcp(&mut rng);
+        let server_tcp = if rng.chance(0.5) { client_tcp } else { tcp(&mut rng) };
         Self {
             seed,
             upward,
@@ -47,8 +58,12 @@ impl Plan {
             buffers: if scarce { 64 + rng.below(64) } else { 2_048 },
             connections: if rng.chance(0.25) { 4 } else { 64 },
             ipv6: rng.chance(0.5),
-            tcp: tcp(&mut rng),
             fast_open: rng.chance(0.25),
+            half_open: if rng.chance(0.25) { 1 + rng.below(3) } else { 64 },
+            flights: if rng.chance(0.25) { 1 + rng.below(3) } else { 64 },
+            send_buffer: 1 << (13 + rng.below(8)),
+            client_tcp,
+            server_tcp,
         }
     }
 }
@@ -90,21 +105,42 @@ impl Path {
     }
 }
 
+fn one_of<T: Copy, const N: usize>(rng: &mut Rng, all: [T; N]) -> T {
+    all[rng.below(N as u32) as usize]
+}
+
 fn tcp(rng: &mut Rng) -> Config {
-    let mut config = Config {
-        timestamps: rng.chance(0.75),
+    let receive_window = 1 << (12 + rng.below(8));
+    Config {
+        mss: one_of(rng, [1_460, 1_460, 1_460, 1_200, 536]),
+        receive_window,
+        receive_window_max: receive_window << rng.below(6),
         window_scale: rng.chance(0.75),
+        timestamps: rng.chance(0.75),
+        sack: rng.chance(0.75),
+        tail_loss_probe: rng.chance(0.75),
+        congestion: one_of(rng, Algorithm::ALL),
+        hystart: rng.chance(0.75),
+        pacing: rng.chance(0.25),
+        ecn: one_of(rng, EcnMode::ALL),
+        initial_window: one_of(rng, [1, 4, 10, 10, 32]),
+        rto_min: Duration::from_millis(one_of(rng, [5, 200, 200, 1_000])),
+        delayed_ack: if rng.chance(0.25) { None } else { Some(Duration::from_millis(40)) },
+        quick_acks: one_of(rng, [0, 16, 16]),
         nagle: rng.chance(0.25),
-        receive_window: 1 << (12 + rng.below(8)),
+        cork: rng.chance(0.05),
+        path_probing: one_of(rng, [PathProbing::Off, PathProbing::BlackHole, PathProbing::Always]),
         // Some of these paths lose every third frame: patience decides nothing here.
-        user_timeout: Duration::from_secs(7_200),
-        fin_wait_2: Some(Duration::from_secs(7_200)),
+        keepalive: rng.chance(0.25).then_some(Keepalive {
+            idle: Duration::from_millis(500),
+            interval: Duration::from_secs(60),
+            probes: u8::MAX,
+        }),
         syn_retries: 20,
         syn_ack_retries: 20,
+        user_timeout: Duration::from_secs(7_200),
+        fin_wait_2: Some(Duration::from_secs(7_200)),
+        not_sent_low_water: if rng.chance(0.25) { 1 << (12 + rng.below(6)) } else { u32::MAX },
         ..Config::default()
-    };
-    if rng.chance(0.25) {
-        config.delayed_ack = None;
     }
-    config
 }

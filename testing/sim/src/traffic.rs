@@ -60,7 +60,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(server: SocketAddr, plan: &Plan, rng: Rng) -> Self {
-        let Plan { tcp: config, streams, stream_bytes_max: len_max, fast_open, .. } = *plan;
+        let Plan { client_tcp: config, streams, stream_bytes_max: len_max, fast_open, .. } = *plan;
         Self {
             server,
             fast_open,
@@ -197,7 +197,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) const fn new(plan: &Plan) -> Self {
-        Self { config: plan.tcp, fast_open: plan.fast_open }
+        Self { config: plan.server_tcp, fast_open: plan.fast_open }
     }
 
     fn pump(conn: &mut Conn<'_, Stream>) {

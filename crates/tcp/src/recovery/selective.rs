@@ -267,7 +267,9 @@ impl Tcb {
     fn after_selective(&mut self, cx: &Context<'_>, flight: &mut Flight, advanced: bool, wait_us: u32) {
         let is_uneven = self.recovery.is_active() || self.backoff > 0 || !flight.is_even();
         self.marks.set(Marks::UNEVEN, is_uneven);
-        if self.in_flight() == 0 {
+        if self.in_flight() == 0 && self.marks.contains(Marks::PERSIST) {
+            // A late report: the persist timer goes on.
+        } else if self.in_flight() == 0 {
             self.marks.remove(Marks::RESEND_ARMED);
             self.resend_at = Tick::at(cx.now);
             if flight.lingers() {
