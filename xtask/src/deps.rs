@@ -1,7 +1,7 @@
 //! `cargo xtask deps`: what the privileged tests call, by the Debian package that holds it.
 
 /// Packages, each with what it is for.
-const PACKAGES: [(&str, &str); 8] = [
+const PACKAGES: [(&str, &str); 9] = [
     ("iproute2", "network namespaces, veth pairs, addresses"),
     ("iputils-ping", "echo requests"),
     ("ethtool", "switching offloads off"),
