@@ -308,28 +308,3 @@ fn established_one_segment_at_a_time_needs_no_flight() {
         one.take(ack(1, 501 + round * 500));
     }
 }
-
-#[test]
-fn established_a_late_report_while_the_persist_timer_runs_leaves_what_is_sent_next_guarded() {
-    let mut one = sending_with(Config { cork: true, tail_loss_probe: false, ..config() });
-    pass(&mut one);
-    one.take(sack(1, &[(1_001, 4_001)]));
-    one.sent();
-    // All that was out arrives, and then all the rest.
-    while one.tcb.snd_una() != one.tcb.snd_nxt() {
-        pass(&mut one);
-        let all = one.tcb.snd_nxt().distance_from(ISS);
-        one.take(ack(1, all));
-        one.sent();
-    }
-    // Too little for a full segment: the cork holds it, by the persist timer.
-    let begin = one.tcb.snd_nxt().distance_from(ISS);
-    assert!(one.write(100).lens().is_empty());
-    // The repetition was not needed, says a late report.
-    one.take(sack(begin, &[(1, 1_001)]));
-    assert!(one.sent().is_empty());
-    assert_eq!(one.write(900).lens(), [1_000]);
-    // It is lost, and sent again.
-    one.wait(Duration::from_secs(2));
-    assert!(sent(&mut one).contains(&(begin, true)));
-}
