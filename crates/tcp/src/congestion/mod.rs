@@ -4,7 +4,7 @@
 //! lost, what to send again) is `recovery`'s. A new algorithm is a variant of [`Algorithm`], a file beside
 //! `new_reno` that implements `Controller`, and an arm in `Congestion`'s three matches.
 //!
-//! What an algorithm knows lies in two places. `Congestion`, three words in every connection, outlives everything. An [`Epoch`] exists only while several segments are in flight, and is lost when they are
+//! What an algorithm knows lies in two places. `Congestion`, three words in every connection, outlives everything. An `Epoch` exists only while several segments are in flight, and is lost when they are
 //! acknowledged or when there was no room for one: then windows grow by plain slow start, and by no more than
 //! RFC 5681 allows.
 //!
