@@ -314,9 +314,12 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
     /// Has [`writable`](crate::Application::writable) called when there is more room than now.
     pub fn want_room(&mut self) {
         let tcp = &mut self.stack.tcp;
-        if let Some(connection) = tcp.connections.get_mut(self.index) {
-            connection.socket.flags.insert(Flags::WANTS_ROOM);
+        let Some(Connection { socket, .. }) = tcp.connections.get_mut(self.index) else { return };
+        if socket.flags.contains(Flags::DETACHED) {
+            // It is over: there will be no room, and the application is about to hear why.
+            return;
         }
+        socket.flags.insert(Flags::WANTS_ROOM);
         // An acknowledgment brings room of the connection's own; room of the host's is told of by the host.
         if !tcp.store.has_room_to_send() {
             tcp.counters.starved_writes += 1;
