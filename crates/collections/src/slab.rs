@@ -113,6 +113,19 @@ impl<T: 'static> Slab<T> {
         if self.contains(index) { self.entries.get_mut(index as usize) } else { None }
     }
 
+    /// The entry at `index`, occupied or not: for those who know that it is, by the index being their own secret. A
+    /// vacant entry holds what it held last; an index beyond the end finds nothing. Saves a look at the bits.
+    #[inline]
+    pub fn slot(&self, index: u32) -> Option<&T> {
+        self.entries.get(index as usize)
+    }
+
+    /// The same, to be changed.
+    #[inline]
+    pub fn slot_mut(&mut self, index: u32) -> Option<&mut T> {
+        self.entries.get_mut(index as usize)
+    }
+
     /// Asks for the first `lines` cache lines of the entry at `index`; any index is harmless.
     #[inline]
     pub fn prefetch(&self, index: u32, lines: usize) {

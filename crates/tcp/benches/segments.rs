@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use freeway_base::{Duration, Instant};
-use freeway_tcp::{Arrival, Config, Context, Flight, Held, Tcb};
+use freeway_tcp::{Arrival, Config, Context, Flight, Held, Outcome, Tcb};
 use freeway_wire::Ecn;
 use freeway_wire::tcp::{Flags, Options, Repr, SeqNumber, Timestamps};
 
@@ -54,17 +54,14 @@ impl Bench {
     #[inline]
     fn take(&mut self, repr: &Repr, payload_len: u32) {
         let cx = Context { now: self.now, config: &self.config };
-        let outcome = self.tcb.on_segment(
-            &cx,
-            &Arrival { repr, payload_len, ecn: Ecn::NotEct },
-            &self.held,
-            self.flight.as_mut(),
-        );
+        let arrival = Arrival { repr, payload_len, ecn: Ecn::NotEct };
+        let mut outcome = Outcome::default();
+        self.tcb.on_segment(&cx, &arrival, &self.held, self.flight.as_mut(), &mut outcome);
         if self.flight.as_ref().is_some_and(|flight| !self.tcb.needs_flight(flight)) {
             self.flight = None;
         }
         self.held.queued -= outcome.acked;
-        black_box(outcome);
+        black_box(&outcome);
     }
 
     #[inline]

@@ -39,7 +39,8 @@ impl Tcb {
     /// A segment for this connection has arrived (RFC 9293, section 3.10.7).
     ///
     /// Payload that the outcome accepts in order counts as received: the caller has made sure that it can keep
-    /// it. Never panics, whatever the segment says.
+    /// it. What comes of it goes into `outcome`, a fresh one: large as that is, the hot path would feel each copy.
+    /// Never panics, whatever the segment says.
     #[inline]
     pub fn on_segment(
         &mut self,
@@ -47,14 +48,13 @@ impl Tcb {
         arrival: &Arrival<'_>,
         held: &Held,
         flight: Option<&mut Flight>,
-    ) -> Outcome {
-        let mut outcome = Outcome::default();
+        outcome: &mut Outcome,
+    ) {
         if self.is_predicted(arrival, held) {
-            self.take_predicted(cx, arrival, held, flight, &mut outcome);
+            self.take_predicted(cx, arrival, held, flight, outcome);
         } else {
-            self.take_any(cx, arrival, held, flight, &mut outcome);
+            self.take_any(cx, arrival, held, flight, outcome);
         }
-        outcome
     }
 
     /// The next segment in order, or an acknowledgment of new data, while nothing else is going on.

@@ -74,6 +74,7 @@ impl Outgoing {
     }
 
     /// The header of this segment between two ports.
+    #[inline]
     pub fn repr(&self, src_port: u16, dst_port: u16) -> Repr {
         Repr {
             src_port,

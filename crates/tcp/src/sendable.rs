@@ -53,6 +53,20 @@ impl Tcb {
         self.marks.intersects(owed) || self.transmits() && self.has_share(held, flight)
     }
 
+    /// Whether it is plain that [`poll_transmit`](Self::poll_transmit) has nothing to give: nothing is owed, all that is
+    /// queued is out, and nobody doubts that it arrives. For a connection without a [`Flight`].
+    #[inline]
+    pub const fn is_quiet(&self, held: &Held) -> bool {
+        let stirs = Marks::ACK_NOW
+            .union(Marks::SYN_NOW)
+            .union(Marks::PROBE_NOW)
+            .union(Marks::RESEND_NOW)
+            .union(Marks::FORCE)
+            .union(Marks::UNEVEN)
+            .union(Marks::FIN_WANTED);
+        !self.marks.intersects(stirs) && held.queued <= self.in_flight()
+    }
+
     /// Whether everything is sent and acknowledged.
     #[inline]
     pub(crate) const fn is_settled(&self, held: &Held) -> bool {

@@ -3,6 +3,7 @@
 //! The order: a SYN that is owed; what was lost; what is new; and, if none of these carried it, a bare
 //! acknowledgment or a probe.
 
+use freeway_wire::Ecn;
 use freeway_wire::tcp::{Flags, Options, SackBlocks, SeqNumber, Timestamps};
 
 use crate::clock::{Tick, micros};
@@ -198,13 +199,24 @@ impl Tcb {
     }
 
     /// A segment with a share of the stream. PSH marks the end of what is queued (MUST-61).
+    #[inline]
     fn carry(&mut self, cx: &Context<'_>, held: &Held, share: &Share, retransmission: bool) -> Outgoing {
         let offset = share.seq.distance_from(self.snd_una);
-        let base = self.acknowledge(cx, held, SackBlocks::NONE);
-        let mut flags = base.flags;
+        let mut flags = Flags::empty();
         flags.set(Flags::FIN, share.fin);
         flags.set(Flags::PSH, share.len > 0 && offset.saturating_add(share.len) >= held.queued);
-        Outgoing { seq: share.seq, flags, offset, len: share.len, retransmission, ..base }
+        let (window, flags) = self.account(cx, held, flags);
+        Outgoing {
+            seq: share.seq,
+            ack: self.rcv_nxt,
+            flags,
+            window,
+            options: self.options(cx, SackBlocks::NONE),
+            offset,
+            len: share.len,
+            retransmission,
+            ecn: Ecn::NotEct,
+        }
     }
 
     /// A bare acknowledgment of everything received; nothing more is owed after it.
@@ -213,16 +225,23 @@ impl Tcb {
         self.acknowledge(cx, held, sack)
     }
 
-    #[inline]
     fn acknowledge(&mut self, cx: &Context<'_>, held: &Held, sack: SackBlocks) -> Outgoing {
-        let window = self.advertise(cx.config, held);
-        self.marks.remove(Marks::ACK_NOW | Marks::ACK_ARMED);
-        self.last_ack = self.rcv_nxt;
+        let (window, flags) = self.account(cx, held, Flags::empty());
         Outgoing {
             window,
             options: self.options(cx, sack),
-            ..Outgoing::control(Flags::ACK | self.echo_flags(), self.snd_nxt, self.rcv_nxt)
+            ..Outgoing::control(flags, self.snd_nxt, self.rcv_nxt)
         }
+    }
+
+    /// A segment acknowledges what was received: nothing more is owed. Returns its window field and, with what every
+    /// segment says, its flags.
+    #[inline]
+    fn account(&mut self, cx: &Context<'_>, held: &Held, flags: Flags) -> (u16, Flags) {
+        let window = self.advertise(cx.config, held);
+        self.marks.remove(Marks::ACK_NOW | Marks::ACK_ARMED);
+        self.last_ack = self.rcv_nxt;
+        (window, flags | Flags::ACK | self.echo_flags())
     }
 
     /// Whether an acknowledgment is owed now, that [`Held::gaps`] is to be filled in for.

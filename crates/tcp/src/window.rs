@@ -27,6 +27,7 @@ pub(crate) struct Growth(u8);
 impl Growth {
     const MAX: Self = Self(40);
 
+    #[inline]
     fn of(self, first: u32) -> u32 {
         let factor_2 = u64::from(2 + (self.0 & 1)) << (self.0 >> 1);
         u32::try_from((u64::from(first) * factor_2) >> 1).unwrap_or(u32::MAX)
@@ -42,58 +43,45 @@ impl Config {
 
 impl Tcb {
     /// Moves the right edge as far as is worthwhile, and returns the window field for the next segment.
+    #[inline]
     pub(crate) fn advertise(&mut self, config: &Config, held: &Held) -> u16 {
-        let room = self.receive_room(config, held);
+        let buffer = self.receive_buffer(config, held);
+        let room = buffer.saturating_sub(held.unread);
         let window = self.receive_window();
         let shift = self.scales.ours();
         let unit = 1u32 << shift;
         let wider = room & !(unit - 1);
-        let is_worthwhile = room >= window.saturating_add(self.worthwhile(config, held)) && wider >= window;
-        let bytes = if is_worthwhile { wider } else { self.unretracted(config, held, window, unit) };
+        let is_worthwhile = room >= window.saturating_add(worthwhile(config, buffer)) && wider >= window;
+        let bytes = if is_worthwhile { wider } else { unretracted(held.unread, buffer, window, unit) };
         let field = (bytes >> shift).min(u32::from(u16::MAX));
         self.rcv_edge = self.rcv_edge.max(self.rcv_nxt + (field << shift));
         field as u16
     }
 
-    /// A promised window that is no multiple of the unit is rounded up, so that the edge seems not to move back,
-    /// unless a stream of tiny segments has stretched it by an eighth of the buffer: then the peer is told a little
-    /// less than was promised, and what was promised is taken nevertheless (RFC 7323, section 2.4).
-    fn unretracted(&self, config: &Config, held: &Held, window: u32, unit: u32) -> u32 {
-        let rounded = window.saturating_add(unit - 1) & !(unit - 1);
-        let buffer = self.receive_buffer(config, held);
-        let limit = buffer.saturating_add(buffer / 8).saturating_add(unit);
-        if held.unread.saturating_add(rounded) <= limit { rounded } else { window }
-    }
-
     /// What is to be held for the peer at most, and what the window field can express.
+    #[inline]
     fn receive_buffer(&self, config: &Config, held: &Held) -> u32 {
         let growth = if held.pressure == Pressure::High { Growth::default() } else { self.growth };
         let buffer = growth.of(config.receive_window).min(config.receive_window_limit());
         buffer.min(u32::from(u16::MAX) << self.scales.ours())
     }
 
-    fn receive_room(&self, config: &Config, held: &Held) -> u32 {
-        self.receive_buffer(config, held).saturating_sub(held.unread)
-    }
-
-    /// The least step of the right edge: min(MSS, half of the buffer).
-    fn worthwhile(&self, config: &Config, held: &Held) -> u32 {
-        u32::from(config.mss).min(self.receive_buffer(config, held) / 2).max(1)
-    }
-
-    /// The application has read: tells the peer of the room, if that is worth a segment of its own.
+    /// The application has read: tells the peer of the room, if that is worth a segment of its own. Returns whether it is,
+    /// and [`poll_transmit`](Self::poll_transmit) has something to give.
     ///
     /// It is when the window would at least double, by a worthwhile step: so it is as long as it is small, and a
     /// window that is mostly open waits for the next acknowledgment to carry the news.
-    pub fn on_read(&mut self, cx: &Context<'_>, held: &Held) {
-        if !self.state.can_receive() {
-            return;
-        }
+    #[inline]
+    pub fn on_read(&mut self, cx: &Context<'_>, held: &Held) -> bool {
         let window = self.receive_window();
-        let gain = self.receive_room(cx.config, held).saturating_sub(window);
-        if gain >= window && gain >= self.worthwhile(cx.config, held) {
-            self.marks.insert(Marks::ACK_NOW);
+        let buffer = self.receive_buffer(cx.config, held);
+        let gain = buffer.saturating_sub(held.unread).saturating_sub(window);
+        let is_worthwhile = gain >= window && gain >= worthwhile(cx.config, buffer);
+        if !is_worthwhile || !self.state.can_receive() {
+            return false;
         }
+        self.marks.insert(Marks::ACK_NOW);
+        true
     }
 
     /// The application takes so much that a buffer of `wanted` bytes would not be idle: grows towards it. Acknowledgments
@@ -125,6 +113,22 @@ impl Tcb {
     pub const fn peer_segment(&self) -> u16 {
         self.peer_segment
     }
+}
+
+/// The least step of the right edge: min(MSS, half of the buffer).
+#[inline]
+fn worthwhile(config: &Config, buffer: u32) -> u32 {
+    u32::from(config.mss).min(buffer / 2).max(1)
+}
+
+/// A promised window that is no multiple of the unit is rounded up, so that the edge seems not to move back,
+/// unless a stream of tiny segments has stretched it by an eighth of the buffer: then the peer is told a little
+/// less than was promised, and what was promised is taken nevertheless (RFC 7323, section 2.4).
+#[inline]
+fn unretracted(unread: u32, buffer: u32, window: u32, unit: u32) -> u32 {
+    let rounded = window.saturating_add(unit - 1) & !(unit - 1);
+    let limit = buffer.saturating_add(buffer / 8).saturating_add(unit);
+    if unread.saturating_add(rounded) <= limit { rounded } else { window }
 }
 
 #[cfg(test)]

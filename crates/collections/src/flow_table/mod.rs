@@ -94,7 +94,18 @@ impl FlowTable {
     #[inline]
     pub fn find(&self, hash: FlowHash, mut is_match: impl FnMut(u32) -> bool) -> Option<u32> {
         let (home, tag) = (self.home(hash), tag(hash));
-        for step in 0..self.reach {
+        let bucket = self.buckets.get(home)?;
+        let found = bucket.find(tag, 0, &mut is_match);
+        if found.is_some() || !bucket.may_have_passed(tag) {
+            return found;
+        }
+        self.find_away(home, tag, is_match)
+    }
+
+    /// Goes on where the bucket that the flow belongs to was full.
+    #[cold]
+    fn find_away(&self, home: usize, tag: Tag, mut is_match: impl FnMut(u32) -> bool) -> Option<u32> {
+        for step in 1..self.reach {
             let bucket = &self.buckets[home ^ step];
             if let Some(index) = bucket.find(tag, step, &mut is_match) {
                 return Some(index);

@@ -65,7 +65,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         if overflow == Overflow::Drop {
             return false;
         }
-        if let Some(outgoing) = freeway_tcp::reset_for(&arriving.repr, arriving.payload_len()) {
+        if let Some(outgoing) = freeway_tcp::reset_for(&arriving.repr, arriving.payload_len) {
             self.reply(now, net, &arriving.key, &outgoing);
         }
         true
@@ -79,10 +79,10 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         net: &mut Net,
         tcb: Tcb,
         (key, profile, hop): (FlowKey, u16, Hop),
-        arriving: Arriving,
+        arriving: &mut Arriving,
     ) {
         let Some(index) = self.enter(now, net, tcb, (key, profile, hop)) else { return };
-        if arriving.payload_len() > 0 || arriving.repr.flags.contains(TcpFlags::FIN) {
+        if arriving.payload_len > 0 || arriving.repr.flags.contains(TcpFlags::FIN) {
             self.connection_segment(now, net, index, arriving);
         } else {
             self.mark_dirty(index);

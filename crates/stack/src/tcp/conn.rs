@@ -44,12 +44,12 @@ pub struct Conn<'a, S: Copy + Default + 'static> {
 
 impl<S: Copy + Default + 'static> TcpHost<S> {
     pub(crate) fn id(&self, index: u32) -> Option<ConnId> {
-        self.connections.get(index).map(|connection| ConnId { index, serial: connection.socket.serial })
+        self.connections.slot(index).map(|connection| ConnId { index, serial: connection.socket.serial })
     }
 
     /// All that is known of a connection, from its record and from the side tables.
     pub(crate) fn info(&self, now: Instant, net: &Net, index: u32) -> Option<Info> {
-        let Connection { tcb, socket, .. } = self.connections.get(index)?;
+        let Connection { tcb, socket, .. } = self.connections.slot(index)?;
         let profile = self.listeners.profiles.get(usize::from(socket.profile))?;
         let peer = socket.key.remote();
         let held = self.store.held(socket.queues);
@@ -63,7 +63,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
 
     /// The service number of a connection's profile.
     pub(crate) fn service(&self, index: u32) -> u16 {
-        let profile = self.connections.get(index).map_or(0, |connection| connection.socket.profile);
+        let profile = self.connections.slot(index).map_or(0, |connection| connection.socket.profile);
         self.listeners.profiles.get(usize::from(profile)).map_or(0, |profile| profile.service)
     }
 }
@@ -75,7 +75,7 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
     }
 
     fn record(&self) -> Option<&Connection<S>> {
-        self.stack.tcp.connections.get(self.index)
+        self.stack.tcp.connections.slot(self.index)
     }
 
     fn has(&self, flags: Flags) -> bool {
@@ -119,7 +119,7 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
     ///
     /// Never: a handle exists only for a connection that does, and releasing one needs the handle back.
     pub fn state(&mut self) -> &mut S {
-        match self.stack.tcp.connections.get_mut(self.index) {
+        match self.stack.tcp.connections.slot_mut(self.index) {
             Some(connection) => &mut connection.app,
             None => &mut self.stack.no_state,
         }
@@ -149,7 +149,7 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
 
     /// Lets go of the first `count` bytes (or all there are): they have been dealt with.
     pub fn consume(&mut self, count: usize) {
-        let Some(connection) = self.stack.tcp.connections.get_mut(self.index) else { return };
+        let Some(connection) = self.stack.tcp.connections.slot_mut(self.index) else { return };
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let taken = self.stack.tcp.store.rx_consume(&mut connection.socket.queues, count);
         self.after_read(taken);
@@ -157,7 +157,7 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
 
     /// Takes the first piece of what is to be read, in the frame it came in.
     pub fn receive(&mut self) -> Option<SharedPacket> {
-        let connection = self.stack.tcp.connections.get_mut(self.index)?;
+        let connection = self.stack.tcp.connections.slot_mut(self.index)?;
         let packet = self.stack.tcp.store.rx_take(&mut connection.socket.queues);
         if let Some(packet) = &packet {
             self.after_read(packet.data().len() as u32);
@@ -167,7 +167,7 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
 
     /// Puts back what [`receive`](Conn::receive) took, or the part of it that was not dealt with.
     pub fn unreceive(&mut self, packet: SharedPacket) {
-        let Some(connection) = self.stack.tcp.connections.get_mut(self.index) else { return };
+        let Some(connection) = self.stack.tcp.connections.slot_mut(self.index) else { return };
         let end = connection
             .tcb
             .rcv_nxt()
@@ -190,7 +190,7 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
     fn after_read(&mut self, taken: u32) {
         let now = self.stack.now();
         let tcp = &mut self.stack.tcp;
-        let Some(connection) = tcp.connections.get_mut(self.index) else { return };
+        let Some(connection) = tcp.connections.slot_mut(self.index) else { return };
         if connection.socket.flags.contains(Flags::DETACHED) {
             // The end was held back until all was read.
             tcp.raise(self.index, Flags::CLOSED);
@@ -204,9 +204,7 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
         if tcp.tuning.taken(&cx, owner, &mut connection.tcb, taken, held.pressure) {
             tcp.counters.windows_widened += 1;
         }
-        connection.tcb.on_read(&cx, &held);
-        let flight = tcp.store.flight_of(connection.socket.queues);
-        if connection.tcb.wants_transmit(&held, tcp.store.flights.get(flight)) {
+        if connection.tcb.on_read(&cx, &held) {
             tcp.mark_dirty(self.index);
         }
     }
@@ -249,7 +247,7 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
         let room = self.send_room().min(bytes.len());
         let mut written = 0;
         if room > 0
-            && let Some(connection) = self.stack.tcp.connections.get_mut(self.index)
+            && let Some(connection) = self.stack.tcp.connections.slot_mut(self.index)
         {
             let mss = usize::from(connection.tcb.mss());
             written = self.stack.tcp.store.tx_write(&mut connection.socket.queues, &bytes[..room], mss);
@@ -284,7 +282,7 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
         let len = packet.data().len();
         let mut sent = false;
         if self.send_room() >= len
-            && let Some(connection) = self.stack.tcp.connections.get_mut(self.index)
+            && let Some(connection) = self.stack.tcp.connections.slot_mut(self.index)
         {
             sent = self.stack.tcp.store.tx_push(&mut connection.socket.queues, packet);
         }
@@ -300,7 +298,7 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
         let room = self.send_room().min(wanted) as u32;
         let mut queued = 0;
         if room > 0
-            && let Some(connection) = self.stack.tcp.connections.get_mut(self.index)
+            && let Some(connection) = self.stack.tcp.connections.slot_mut(self.index)
         {
             let list = &mut connection.socket.queues;
             if self.stack.tcp.store.tx_push_lent(list, lent.index, range.start as u32, room) {
@@ -314,7 +312,7 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
     /// Has [`writable`](crate::Application::writable) called when there is more room than now.
     pub fn want_room(&mut self) {
         let tcp = &mut self.stack.tcp;
-        let Some(Connection { socket, .. }) = tcp.connections.get_mut(self.index) else { return };
+        let Some(Connection { socket, .. }) = tcp.connections.slot_mut(self.index) else { return };
         if socket.flags.contains(Flags::DETACHED) {
             // It is over: there will be no room, and the application is about to hear why.
             return;
@@ -339,7 +337,7 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
     /// Finishes sending: a FIN follows the last queued byte. Reading goes on until the peer finishes too.
     pub fn shutdown(&mut self) {
         let Stack { tcp, net, .. } = &mut *self.stack;
-        let Some(connection) = tcp.connections.get_mut(self.index) else { return };
+        let Some(connection) = tcp.connections.slot_mut(self.index) else { return };
         connection.tcb.close();
         if connection.tcb.state() == State::Closed {
             // It was not open yet: there is nobody to finish with (RFC 9293, section 3.10.4, SYN-SENT).
@@ -359,7 +357,7 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
         if linger.is_some() {
             self.set_timer(linger);
         }
-        if let Some(connection) = self.stack.tcp.connections.get_mut(self.index) {
+        if let Some(connection) = self.stack.tcp.connections.slot_mut(self.index) {
             connection.socket.flags.insert(Flags::READ_CLOSED);
         }
         self.shutdown();
@@ -391,7 +389,7 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
     /// Has [`timer`](crate::Application::timer) called after `wait`, instead of any time set before.
     pub fn set_timer(&mut self, wait: Option<Duration>) {
         let now = self.stack.now();
-        if let Some(connection) = self.stack.tcp.connections.get_mut(self.index) {
+        if let Some(connection) = self.stack.tcp.connections.slot_mut(self.index) {
             connection.socket.timer = wait.map_or(Tick::NEVER, |wait| Tick::at_or_after(now + wait));
         }
         self.stack.tcp.rearm(now, self.index);
@@ -446,7 +444,7 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
         }
         let now = self.stack.now();
         let tcp = &mut self.stack.tcp;
-        let connection = tcp.connections.get_mut(self.index).ok_or(ConfigureError::Over)?;
+        let connection = tcp.connections.slot_mut(self.index).ok_or(ConfigureError::Over)?;
         connection.socket.profile = tcp.listeners.reclass(connection.socket.profile, &new)?;
         connection.tcb.on_configured(&Context { now, config: &new }, &old);
         if connection.socket.flags.contains(Flags::WANTS_ROOM) {
@@ -461,7 +459,7 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
     /// connection's ([`quick_acks`](freeway_tcp::Config::quick_acks)); or, with `false`, goes back to delaying.
     pub fn quick_ack(&mut self, on: bool) {
         let segments = self.config().map_or(0, |config| if on { config.quick_acks.max(1) } else { 0 });
-        if let Some(connection) = self.stack.tcp.connections.get_mut(self.index) {
+        if let Some(connection) = self.stack.tcp.connections.slot_mut(self.index) {
             connection.tcb.acknowledge_at_once(segments);
         }
         self.stack.tcp.mark_dirty(self.index);

@@ -18,7 +18,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     /// Tells the wheel of a connection's soonest deadline.
     #[inline]
     pub(crate) fn rearm(&mut self, now: Instant, index: u32) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(connection) = self.connections.slot_mut(index) else { return };
         let Connection { tcb, socket, .. } = connection;
         if socket.flags.contains(Flags::DETACHED) {
             return;
@@ -64,7 +64,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     }
 
     fn connection_timer(&mut self, now: Instant, net: &mut Net, index: u32) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(connection) = self.connections.slot_mut(index) else { return };
         if connection.socket.flags.contains(Flags::DETACHED) {
             return;
         }
@@ -82,9 +82,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             let events = connection.tcb.on_deadline(
                 &Context { now, config: &profile.tcp },
                 &held,
-                self.store.flights.get_mut(flight),
+                self.store.flights.slot_mut(flight),
             );
-            if self.store.flights.get(flight).is_some_and(|flight| !connection.tcb.needs_flight(flight)) {
+            if self.store.flights.slot(flight).is_some_and(|flight| !connection.tcb.needs_flight(flight)) {
                 self.store.end_flight(&mut connection.socket.queues);
             }
             self.apply(now, net, index, events);
@@ -113,14 +113,14 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         self.starved.len() > 0
             && expiries < u8::MAX
             && !self.store.has_room_to_send()
-            && self.connections.get(index).is_some_and(|connection| {
+            && self.connections.slot(index).is_some_and(|connection| {
                 connection.tcb.is_shut_out(expiries) && self.store.tx_bytes(connection.socket.queues) > 0
             })
     }
 
     /// Whether the application has closed the connection and bounds what it still delivers: the timer is that bound.
     fn lingers(&self, index: u32) -> bool {
-        self.connections.get(index).is_some_and(|connection| {
+        self.connections.slot(index).is_some_and(|connection| {
             let profile = self.listeners.profiles.get(usize::from(connection.socket.profile));
             connection.socket.flags.contains(Flags::READ_CLOSED)
                 && profile.is_some_and(|profile| profile.tcp.linger.is_some())

@@ -143,7 +143,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         profile: u16,
         arriving: &Arriving,
     ) -> (bool, Option<FastOpenCookie>) {
-        let (local, peer) = (arriving.inbound.dst, arriving.inbound.src);
+        let (local, peer) = (arriving.dst, arriving.src);
         let full = self.admits_connection(profile, peer).is_err();
         let Some(shown) = arriving.repr.options.fast_open else { return (false, None) };
         let Some(gate) = self.listeners.gate_mut(profile) else { return (false, None) };
@@ -162,8 +162,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
 
     /// The text of a SYN in a buffer of its own, if there are enough: otherwise the peer sends it again.
     fn copy_text(&mut self, arriving: &Arriving) -> Option<Packet> {
-        let text =
-            arriving.inbound.packet.data().get(arriving.header_len..).filter(|text| !text.is_empty())?;
+        let text = Some(arriving.text()).filter(|text| !text.is_empty())?;
         let room = self.store.has_room_to_receive();
         let packet = if room { self.store.pool.alloc() } else { None };
         let copied = packet.and_then(|mut packet| packet.copy_from_slice(text).then_some(packet));
@@ -183,7 +182,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     ) {
         let text = self.copy_text(arriving);
         if text.is_none() {
-            arriving.inbound.packet.truncate(arriving.header_len);
+            arriving.drop_text();
         }
         let (mut tcb, accept) = record.fast_open(cx, &arriving.arrival());
         // The SYN-ACK goes out now, ahead of what the application has to say.

@@ -18,30 +18,23 @@ use crate::net::{Hop, Net};
 
 impl<S: Copy + Default + 'static> TcpHost<S> {
     /// A segment for no connection.
-    pub(crate) fn listen_segment(&mut self, now: Instant, net: &mut Net, arriving: Arriving) {
-        let listener = self.listeners.find(arriving.inbound.dst, arriving.key.local_port);
+    pub(crate) fn listen_segment(&mut self, now: Instant, net: &mut Net, arriving: &mut Arriving) {
+        let listener = self.listeners.find(arriving.dst, arriving.key.local_port);
         let decisive = TcpFlags::SYN | TcpFlags::ACK | TcpFlags::RST;
         let kind = arriving.repr.flags.intersection(decisive);
-        let rest = match listener {
-            Some(profile) if kind == TcpFlags::SYN => {
-                let mut arriving = arriving;
-                self.open_passive(now, net, &mut arriving, profile, None);
-                return;
-            }
+        match listener {
+            Some(profile) if kind == TcpFlags::SYN => self.open_passive(now, net, arriving, profile, None),
             // A listener that has no half-open record of this flow may have sent it a cookie.
-            Some(profile) if kind == TcpFlags::ACK => self.redeem(now, net, profile, arriving),
-            _ => Some(arriving),
-        };
-        // CLOSED and LISTEN alike: whatever is not a SYN, and not a reset, is answered with a reset.
-        if let Some(arriving) = rest {
-            self.refuse(now, net, &arriving);
+            Some(profile) if kind == TcpFlags::ACK && self.redeem(now, net, profile, arriving) => {}
+            // CLOSED and LISTEN alike: whatever is not a SYN, and not a reset, is answered with a reset.
+            _ => self.refuse(now, net, arriving),
         }
     }
 
     /// CLOSED: a reset for everything but resets.
     fn refuse(&mut self, now: Instant, net: &mut Net, arriving: &Arriving) {
         self.counters.dropped_no_listener += 1;
-        if let Some(outgoing) = freeway_tcp::reset_for(&arriving.repr, arriving.payload_len()) {
+        if let Some(outgoing) = freeway_tcp::reset_for(&arriving.repr, arriving.payload_len) {
             self.reply(now, net, &arriving.key, &outgoing);
         }
     }
@@ -76,7 +69,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             Ok(admission) => admission,
             Err(why) => return self.shed(profile, why),
         };
-        let Ok(hop) = net.hop(now, arriving.inbound.src) else { return };
+        let Ok(hop) = net.hop(now, arriving.src) else { return };
         let Some(config) = self.opening_config(net, profile, hop, key.remote()) else { return };
         let cx = Context { now, config: &config };
         if admission == Admission::Cookie && !fast {
@@ -135,7 +128,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         arriving: &mut Arriving,
         iss_floor: SeqNumber,
     ) {
-        let Some(profile) = self.listeners.find(arriving.inbound.dst, arriving.key.local_port) else {
+        let Some(profile) = self.listeners.find(arriving.dst, arriving.key.local_port) else {
             // Nobody listens any more: CLOSED.
             return self.refuse(now, net, arriving);
         };
@@ -185,14 +178,14 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     }
 
     /// An acknowledgment for a listener: the end of a handshake whose beginning was not kept, if a cookie is in it.
-    /// Gives the segment back where there is none.
-    fn redeem(&mut self, now: Instant, net: &mut Net, profile: u16, arriving: Arriving) -> Option<Arriving> {
+    /// False where there is none, and the segment is to be refused.
+    fn redeem(&mut self, now: Instant, net: &mut Net, profile: u16, arriving: &mut Arriving) -> bool {
         if !self.listeners.gate(profile).is_some_and(|gate| gate.expects_cookies(now)) {
-            return Some(arriving);
+            return false;
         }
         let Some(config) = self.listeners.profiles.get(usize::from(profile)).map(|profile| profile.tcp)
         else {
-            return Some(arriving);
+            return false;
         };
         let key = arriving.key;
         let flow = flow_name(net, &key);
@@ -203,15 +196,15 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             if let Some(gate) = self.listeners.gate_mut(profile) {
                 gate.counters.cookies_refused += 1;
             }
-            return Some(arriving);
+            return false;
         };
         if let Err(why) = self.admits_connection(profile, key.remote()) {
-            self.turn_away(now, net, profile, &arriving, why);
-            return None;
+            self.turn_away(now, net, profile, arriving, why);
+            return true;
         }
         // No way back to the peer: as if the segment had been lost.
-        let Ok(hop) = net.hop(now, key.remote()) else { return None };
-        let config = self.opening_config(net, profile, hop, key.remote())?;
+        let Ok(hop) = net.hop(now, key.remote()) else { return true };
+        let Some(config) = self.opening_config(net, profile, hop, key.remote()) else { return true };
         let cx = Context { now, config: &config };
         let tcb = SynReceived::redeem(&cx, &arriving.arrival(), &cookies, &baked);
         self.jar.use_up(baked.fingerprint);
@@ -220,7 +213,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             gate.counters.cookies_accepted += 1;
         }
         self.accept(now, net, tcb, (key, profile, hop), arriving);
-        None
+        true
     }
 
     // ---- half-open records ----
@@ -242,7 +235,13 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     }
 
     /// A segment for a half-open connection.
-    pub(crate) fn half_open_segment(&mut self, now: Instant, net: &mut Net, index: u32, arriving: Arriving) {
+    pub(crate) fn half_open_segment(
+        &mut self,
+        now: Instant,
+        net: &mut Net,
+        index: u32,
+        arriving: &mut Arriving,
+    ) {
         let Some(&Entry { key, profile, hop, .. }) = self.half_open.entries.get(index) else { return };
         let Some(config) = self.opening_config(net, profile, hop, key.remote()) else { return };
         let Some(entry) = self.half_open.entries.get_mut(index) else { return };
@@ -261,7 +260,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                 }
                 // The record stays: the SYN-ACK is sent again, and the peer's ACK may find room then.
                 Err(why) => {
-                    if self.turn_away(now, net, profile, &arriving, why) {
+                    if self.turn_away(now, net, profile, arriving, why) {
                         self.remove_half_open(net, index);
                     }
                 }

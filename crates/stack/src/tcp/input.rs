@@ -6,8 +6,11 @@
 //!
 //! So the cache misses of up to 64 flows overlap, instead of following one another.
 
+use core::net::IpAddr;
+
 use freeway_base::{FlowHash, Instant};
-use freeway_tcp::{Arrival, Context, Events, Held, IcmpError, Outcome, Reply, State};
+use freeway_mem::Packet;
+use freeway_tcp::{Accept, Arrival, Context, Events, Held, IcmpError, Outcome, Reply, State};
 use freeway_wire::tcp::{Flags as TcpFlags, Repr, Segment, SeqNumber};
 use freeway_wire::{Ecn, Protocol, checksum};
 
@@ -20,26 +23,48 @@ use super::slot::Slot;
 use super::tuning::Tuning;
 use crate::net::{IcmpKind, IcmpNotice, Inbound, Net};
 
-/// A segment between the passes.
+/// A segment between the passes. It stays where pass one put it: at two hundred bytes, every move would cost.
 pub(crate) struct Arriving {
-    pub(crate) inbound: Inbound,
+    /// Header and payload, until somebody keeps the payload.
+    packet: Option<Packet>,
+    pub(crate) src: IpAddr,
+    pub(crate) dst: IpAddr,
+    ecn: Ecn,
     pub(crate) repr: Repr,
-    pub(crate) header_len: usize,
+    header_len: u32,
+    /// Bytes behind the header.
+    pub(crate) payload_len: u32,
     pub(crate) key: FlowKey,
     hash: FlowHash,
+    /// What pass two found under the hash, whoever's it is.
+    candidate: Option<Slot>,
 }
 
 impl Arriving {
-    /// How many bytes follow the header.
-    #[inline]
-    pub(crate) fn payload_len(&self) -> u32 {
-        (self.inbound.packet.data().len() - self.header_len) as u32
-    }
-
     /// The segment as TCP wants to know it.
     #[inline]
     pub(crate) fn arrival(&self) -> Arrival<'_> {
-        Arrival { repr: &self.repr, payload_len: self.payload_len(), ecn: self.inbound.ecn }
+        Arrival { repr: &self.repr, payload_len: self.payload_len, ecn: self.ecn }
+    }
+
+    /// The bytes behind the header.
+    pub(crate) fn text(&self) -> &[u8] {
+        let bytes = self.packet.as_ref().map_or(&[][..], |packet| packet.data());
+        bytes.get(self.header_len as usize..).unwrap_or(&[])
+    }
+
+    /// Does away with the payload: from here on it is as if the header had come alone.
+    pub(crate) fn drop_text(&mut self) {
+        self.payload_len = 0;
+    }
+
+    /// The frame with `accept`'s share of the payload as its data, to be kept.
+    #[inline]
+    fn take_text(&mut self, accept: &Accept) -> Option<Packet> {
+        let mut packet = self.packet.take()?;
+        packet.trim_front((self.header_len + accept.offset) as usize);
+        packet.truncate(accept.len as usize);
+        Some(packet)
     }
 }
 
@@ -71,7 +96,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             return;
         }
         let repr = Repr::read(&segment);
-        let header_len = segment.header_len();
+        let header_len = segment.header_len() as u32;
+        let payload_len = bytes.len() as u32 - header_len;
         let key = FlowKey::new(local, repr.dst_port, inbound.src, repr.src_port);
         let hash = crate::steer::flow_hash(
             &self.secrets.flow,
@@ -79,48 +105,77 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             (inbound.src, repr.src_port),
         );
         self.flows.prefetch(hash);
-        self.batch.push(Arriving { inbound, repr, header_len, key, hash });
+        let Inbound { packet, src, dst, ecn, .. } = inbound;
+        let packet = Some(packet);
+        self.batch.push(Arriving {
+            packet,
+            src,
+            dst,
+            ecn,
+            repr,
+            header_len,
+            payload_len,
+            key,
+            hash,
+            candidate: None,
+        });
     }
 
     /// Passes two and three, over all that was gathered.
     pub(crate) fn run_batch(&mut self, now: Instant, net: &mut Net) {
-        for arriving in &self.batch {
-            match self.flows.first_candidate(arriving.hash).map(Slot::unpack) {
-                Some(Slot::Connection(index)) => self.prefetch(index),
+        for arriving in &mut self.batch {
+            arriving.candidate = self.flows.first_candidate(arriving.hash).map(Slot::unpack);
+            match arriving.candidate {
+                Some(Slot::Connection(index)) => {
+                    self.connections.prefetch(index, Self::LINES);
+                    self.wheel.prefetch(index);
+                }
                 Some(Slot::SynReceived(index)) => self.half_open.entries.prefetch(index, 2),
                 Some(Slot::TimeWait(_)) | None => {}
             }
         }
         let mut batch = core::mem::take(&mut self.batch);
-        for arriving in batch.drain(..) {
+        for arriving in &mut batch {
             self.segment(now, net, arriving);
         }
+        batch.clear();
         self.batch = batch;
     }
 
-    fn segment(&mut self, now: Instant, net: &mut Net, arriving: Arriving) {
+    #[inline]
+    fn segment(&mut self, now: Instant, net: &mut Net, arriving: &mut Arriving) {
+        // Nearly always pass two has found it. A record keeps its key; what has left the flow table is detached.
+        if let Some(Slot::Connection(index)) = arriving.candidate
+            && let Some(Connection { socket, .. }) = self.connections.slot(index)
+            && socket.key == arriving.key
+            && !socket.flags.contains(Flags::DETACHED)
+        {
+            return self.connection_segment(now, net, index, arriving);
+        }
         match self.find(arriving.hash, &arriving.key) {
             Some(Slot::Connection(index)) => self.connection_segment(now, net, index, arriving),
             Some(Slot::SynReceived(index)) => self.half_open_segment(now, net, index, arriving),
-            Some(Slot::TimeWait(index)) => {
-                let mut arriving = arriving;
-                self.time_wait_segment(now, net, index, &mut arriving);
-            }
+            Some(Slot::TimeWait(index)) => self.time_wait_segment(now, net, index, arriving),
             None => self.listen_segment(now, net, arriving),
         }
     }
 
     /// A segment for a connection that has a TCB.
-    pub(crate) fn connection_segment(&mut self, now: Instant, net: &mut Net, index: u32, arriving: Arriving) {
-        let mut arriving = arriving;
-        if arriving.payload_len() > 0 && !self.store.has_room_to_receive() {
+    pub(crate) fn connection_segment(
+        &mut self,
+        now: Instant,
+        net: &mut Net,
+        index: u32,
+        arriving: &mut Arriving,
+    ) {
+        if arriving.payload_len > 0 && !self.store.has_room_to_receive() {
             // Too few buffers to keep the payload: the acknowledgment in the header is used all the same, for it
             // is what brings buffers back.
             self.counters.dropped_no_room += 1;
-            arriving.inbound.packet.truncate(arriving.header_len);
+            arriving.drop_text();
             arriving.repr.flags.remove(TcpFlags::FIN | TcpFlags::PSH);
         }
-        let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(connection) = self.connections.slot_mut(index) else { return };
         let held = self.store.held(connection.socket.queues);
         let mut place = None;
         let Some(config) = self.listeners.settings(net, &self.store, connection, &mut place) else { return };
@@ -128,22 +183,23 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let was = connection.tcb.state();
         let in_syn = connection.tcb.snd_nxt().distance_from(connection.tcb.snd_una());
         let flight = self.store.flight_of(connection.socket.queues);
-        let outcome =
-            connection.tcb.on_segment(&cx, &arriving.arrival(), &held, self.store.flights.get_mut(flight));
-        let Outcome { accept, acked, reply, events, reduced, dropped, mut duplicate } = outcome;
+        let mut outcome = Outcome::default();
+        let record = self.store.flights.slot_mut(flight);
+        connection.tcb.on_segment(&cx, &arriving.arrival(), &held, record, &mut outcome);
+        let Outcome { ref accept, acked, ref reply, mut events, reduced, dropped, mut duplicate } = outcome;
         self.counters.ecn_reductions += u64::from(reduced);
 
         if dropped.is_some() {
             self.counters.dropped_unacceptable += 1;
         }
-        if self.store.flights.get(flight).is_some_and(|flight| !connection.tcb.needs_flight(flight)) {
+        if self.store.flights.slot(flight).is_some_and(|flight| !connection.tcb.needs_flight(flight)) {
             self.store.end_flight(&mut connection.socket.queues);
         }
         if acked > 0 {
             if held.probe.is_some() || connection.tcb.has_path_news() {
                 self.path_acked(now, net, index, &held);
             }
-            let Some(connection) = self.connections.get_mut(index) else { return };
+            let Some(connection) = self.connections.slot_mut(index) else { return };
             net.confirm(now, connection.socket.hop);
             self.store.tx_acked(&mut connection.socket.queues, acked);
             if connection.socket.flags.contains(Flags::WANTS_ROOM) {
@@ -151,12 +207,11 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             }
         }
         if was == State::SynSent && events.contains(Events::ESTABLISHED) {
-            self.learn_fast_open(now, index, &arriving, (in_syn, acked));
+            self.learn_fast_open(now, index, arriving, (in_syn, acked));
         }
-        let mut events = events;
         if let Some(accept) = accept {
             let read_closed =
-                self.connections.get(index).is_some_and(|c| c.socket.flags.contains(Flags::READ_CLOSED));
+                self.connections.slot(index).is_some_and(|c| c.socket.flags.contains(Flags::READ_CLOSED));
             if accept.len > 0 && read_closed {
                 // RFC 9293, SHLD-3: data that nobody will read any more is answered with a reset.
                 self.abort(now, net, index);
@@ -170,9 +225,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                     arriving.repr.options.timestamps.map(|stamps| stamps.echo),
                 );
             }
-            let mut packet = arriving.inbound.packet;
-            packet.trim_front(arriving.header_len + accept.offset as usize);
-            packet.truncate(accept.len as usize);
+            let Some(packet) = arriving.take_text(accept) else { return };
             let (gained, is_held) =
                 self.take_payload(now, index, accept.seq.0, packet, accept.in_order, accept.fin);
             events |= gained;
@@ -185,9 +238,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         }
         match reply {
             Reply::None => {}
-            Reply::Ack(outgoing) => self.acknowledge(now, net, index, &outgoing),
-            Reply::Challenge(outgoing) => self.challenge(now, net, index, &outgoing),
-            Reply::Reset(outgoing) => self.reply(now, net, &arriving.key, &outgoing),
+            Reply::Ack(outgoing) => self.acknowledge(now, net, index, outgoing),
+            Reply::Challenge(outgoing) => self.challenge(now, net, index, outgoing),
+            Reply::Reset(outgoing) => self.reply(now, net, &arriving.key, outgoing),
         }
         self.apply(now, net, index, events);
         self.mark_dirty(index);
@@ -196,7 +249,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     /// A segment of a stream perhaps: for the receive buffer's growth.
     #[inline]
     fn measure(&mut self, now: Instant, index: u32, len: u32, echo: Option<u32>) {
-        let Some(Connection { tcb, socket, .. }) = self.connections.get(index) else { return };
+        let Some(Connection { tcb, socket, .. }) = self.connections.slot(index) else { return };
         if Tuning::counts(tcb, len)
             && let Some(profile) = self.listeners.profiles.get(usize::from(socket.profile))
         {
@@ -209,7 +262,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     /// Tells the peer at once that it has sent `block` twice (RFC 2883), so that it knows how it came to that.
     #[cold]
     fn report_duplicate(&mut self, now: Instant, net: &mut Net, index: u32, block: (SeqNumber, SeqNumber)) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(connection) = self.connections.slot_mut(index) else { return };
         let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else {
             return;
         };
@@ -231,11 +284,11 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         now: Instant,
         index: u32,
         seq: u32,
-        packet: freeway_mem::Packet,
+        packet: Packet,
         in_order: bool,
         fin: bool,
     ) -> (Events, bool) {
-        let Some(connection) = self.connections.get_mut(index) else { return (Events::empty(), false) };
+        let Some(connection) = self.connections.slot_mut(index) else { return (Events::empty(), false) };
         let list = &mut connection.socket.queues;
         let len = packet.data().len() as u64;
         if !in_order {
@@ -295,7 +348,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         }
         let key = FlowKey::new(local, notice.local_port, notice.remote, notice.remote_port);
         let Some(Slot::Connection(index)) = self.find(self.hash(net, &key), &key) else { return };
-        let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(connection) = self.connections.slot_mut(index) else { return };
         let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else {
             return;
         };
@@ -312,7 +365,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     /// Marks events for the application.
     #[inline]
     pub(crate) fn raise(&mut self, index: u32, events: Flags) {
-        if let Some(connection) = self.connections.get_mut(index) {
+        if let Some(connection) = self.connections.slot_mut(index) {
             connection.socket.flags.insert(events);
             self.ready.push(Which::Ready, &mut self.connections, index);
         }
@@ -322,7 +375,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     /// to set their timer.
     #[inline]
     pub(crate) fn mark_dirty(&mut self, index: u32) {
-        if self.connections.get(index).is_some_and(|c| !c.socket.flags.contains(Flags::DETACHED)) {
+        if self.connections.slot(index).is_some_and(|c| !c.socket.flags.contains(Flags::DETACHED)) {
             self.dirty.push(Which::Dirty, &mut self.connections, index);
         }
     }

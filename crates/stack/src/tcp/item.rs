@@ -175,6 +175,9 @@ pub(crate) struct Store {
     eighth: u32,
     /// Items that may hold what was received.
     budget: u32,
+    /// Half of the budget, and three quarters: where memory for what peers send gets short.
+    short: u32,
+    very_short: u32,
 }
 
 /// Items held, by side.
@@ -197,6 +200,7 @@ impl Store {
         large: PacketPool,
     ) -> Result<Self, BuildError> {
         let eighth = (pool.capacity().min(config.max_items) / 8).max(1);
+        let budget = config.receive_budget.unwrap_or(3 * eighth).max(1);
         Ok(Self {
             items: Slab::new(arena, "items", config.max_items, |_| Item::VACANT)?,
             queues: Slab::new(arena, "queues", config.max_items, |_| Queues::EMPTY)?,
@@ -208,7 +212,9 @@ impl Store {
             max_out_of_order: config.max_out_of_order,
             held: Sides::default(),
             eighth,
-            budget: config.receive_budget.unwrap_or(3 * eighth).max(1),
+            budget,
+            short: budget / 2,
+            very_short: budget - budget / 4,
         })
     }
 
@@ -236,10 +242,9 @@ impl Store {
     /// shrink when three quarters of it are in use.
     #[inline]
     pub(crate) const fn pressure(&self) -> Pressure {
-        let budget = self.budget;
-        if self.held.received >= budget - budget / 4 {
+        if self.held.received >= self.very_short {
             Pressure::High
-        } else if self.held.received >= budget / 2 {
+        } else if self.held.received >= self.short {
             Pressure::Some
         } else {
             Pressure::None
@@ -249,12 +254,12 @@ impl Store {
     /// The path probe that the connection has in flight.
     #[inline]
     pub(crate) fn probe(&self, list: ListId) -> Probe {
-        self.queues.get(list).map_or(Probe::NONE, |queues| queues.probe)
+        self.queues.slot(list).map_or(Probe::NONE, |queues| queues.probe)
     }
 
     /// Remembers the path probe in flight, or that there is none any more.
     pub(crate) fn set_probe(&mut self, list: ListId, probe: Probe) {
-        if let Some(queues) = self.queues.get_mut(list) {
+        if let Some(queues) = self.queues.slot_mut(list) {
             queues.probe = probe;
         }
     }
@@ -262,7 +267,7 @@ impl Store {
     /// What the TCB must know of the connection's queues.
     #[inline]
     pub(crate) fn held(&self, queues: u32) -> Held {
-        match self.queues.get(queues) {
+        match self.queues.slot(queues) {
             Some(queues) => {
                 // A small segment pins a whole buffer: each counts for half a buffer at least.
                 let pinned = u32::from(queues.rx_items) * (self.pool.buffer_size() >> 1);
@@ -286,13 +291,13 @@ impl Store {
         if *list == NONE {
             *list = self.queues.insert(Queues::EMPTY).ok()?;
         }
-        self.queues.get_mut(*list)
+        self.queues.slot_mut(*list)
     }
 
     /// Where the connection's flight lies, or [`NONE`].
     #[inline]
     pub(crate) fn flight_of(&self, list: ListId) -> u32 {
-        self.queues.get(list).map_or(NONE, |queues| queues.flight)
+        self.queues.slot(list).map_or(NONE, |queues| queues.flight)
     }
 
     /// Gives the connection a flight if its TCP wants one and has none; false when there is none left. Returns where
@@ -305,7 +310,7 @@ impl Store {
         tcb: &Tcb,
         held: &Held,
     ) -> Result<u32, ()> {
-        let Some(queues) = self.queues.get_mut(list) else { return Ok(NONE) };
+        let Some(queues) = self.queues.slot_mut(list) else { return Ok(NONE) };
         if queues.flight == NONE && tcb.wants_flight(held) {
             queues.flight = self.flights.insert(Flight::begin(cx, tcb)).map_err(|_| ())?;
         }
@@ -314,7 +319,7 @@ impl Store {
 
     /// Takes the connection's flight back.
     pub(crate) fn end_flight(&mut self, list: &mut ListId) {
-        if let Some(queues) = self.queues.get_mut(*list) {
+        if let Some(queues) = self.queues.slot_mut(*list) {
             let flight = core::mem::replace(&mut queues.flight, NONE);
             self.flights.remove(flight);
             self.close_if_empty(list);
@@ -324,7 +329,7 @@ impl Store {
     /// Gives the queues' record back when nothing is held any more.
     #[inline]
     pub(crate) fn close_if_empty(&mut self, list: &mut ListId) {
-        if self.queues.get(*list).is_some_and(Queues::is_empty) {
+        if self.queues.slot(*list).is_some_and(Queues::is_empty) {
             self.queues.remove(*list);
             *list = NONE;
         }
@@ -332,7 +337,7 @@ impl Store {
 
     /// Lets go of all that a connection holds.
     pub(crate) fn clear(&mut self, list: &mut ListId) {
-        if let Some(&Queues { rx_head, tx_head, flight, .. }) = self.queues.get(*list) {
+        if let Some(&Queues { rx_head, tx_head, flight, .. }) = self.queues.slot(*list) {
             self.queues.remove(*list);
             self.flights.remove(flight);
             for mut index in [rx_head, tx_head] {
@@ -374,7 +379,7 @@ impl Store {
     /// Takes an item out of the table.
     #[inline]
     pub(crate) fn take_item(&mut self, index: u32) -> Option<Item> {
-        let item = core::mem::replace(self.items.get_mut(index)?, Item::VACANT);
+        let item = core::mem::replace(self.items.slot_mut(index)?, Item::VACANT);
         self.items.remove(index);
         *self.held_on(item.side) -= 1;
         Some(item)

@@ -39,6 +39,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let index = self.connections.insert(Connection { tcb, socket, app: S::default() }).ok()?;
         let hash = self.hash(net, &key);
         if self.flows.insert(hash, Slot::Connection(index).pack()).is_err() {
+            if let Some(Connection { socket, .. }) = self.connections.slot_mut(index) {
+                socket.flags.insert(Flags::DETACHED);
+            }
             self.connections.remove(index);
             return None;
         }
@@ -52,7 +55,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     /// Acts on what TCP reported of a connection.
     #[inline]
     pub(crate) fn apply(&mut self, now: Instant, net: &mut Net, index: u32, events: Events) {
-        if !events.is_empty() {
+        // Room in the send queue is nearly all that there is, and seen to where it comes about.
+        if !events.difference(Events::WRITABLE).is_empty() {
             self.apply_events(now, net, index, events);
         }
     }
@@ -72,7 +76,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         }
         if events.contains(Events::STALLED) {
             // RFC 9293, MUST-20 and MUST-21: the next hop is asked whether it still lives, and the user told.
-            if let Some(connection) = self.connections.get(index) {
+            if let Some(connection) = self.connections.slot(index) {
                 net.doubt(now, connection.socket.hop);
             }
             self.counters.stalled += 1;
@@ -110,7 +114,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     /// the end was an orderly one, what is not still to be read. The application hears of the end at its next
     /// turn (and reads the rest before).
     pub(crate) fn finish(&mut self, net: &Net, index: u32, reason: CloseReason) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(connection) = self.connections.slot_mut(index) else { return };
         if connection.socket.flags.contains(Flags::DETACHED) {
             return;
         }
@@ -143,7 +147,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             self.counters.shed_time_wait += 1;
             self.remove_time_wait(net, self.time_wait.oldest());
         }
-        let Some(Connection { tcb, socket, .. }) = self.connections.get(index) else { return };
+        let Some(Connection { tcb, socket, .. }) = self.connections.slot(index) else { return };
         let Some(profile) = self.listeners.profiles.get(usize::from(socket.profile)) else { return };
         let config = profile.tcp;
         let cx = Context { now, config: &config };
@@ -173,7 +177,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
 
     /// Ends a connection at once, with a reset to the peer where one is due (RFC 9293, section 3.10.5).
     pub(crate) fn abort(&mut self, now: Instant, net: &mut Net, index: u32) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(connection) = self.connections.slot_mut(index) else { return };
         let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else {
             return;
         };
@@ -198,7 +202,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         const PER_TURN: u32 = 64;
         for _ in 0..self.starved.len().min(PER_TURN) {
             let Some(index) = self.starved.pop(Which::Starved, &mut self.connections) else { break };
-            let over = self.connections.get(index).is_some_and(|c| c.socket.flags.contains(Flags::DETACHED));
+            let over = self.connections.slot(index).is_some_and(|c| c.socket.flags.contains(Flags::DETACHED));
             if over || self.store.has_room_to_send() {
                 self.raise(index, Flags::WRITABLE);
             } else {

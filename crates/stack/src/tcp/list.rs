@@ -57,13 +57,13 @@ impl List {
     where
         S: Copy + 'static,
     {
-        let Some(connection) = connections.get_mut(index) else { return };
+        let Some(connection) = connections.slot_mut(index) else { return };
         if connection.socket.flags.contains(which.mark()) {
             return;
         }
         connection.socket.flags.insert(which.mark());
         *which.link(connection) = NONE;
-        match connections.get_mut(self.tail) {
+        match connections.slot_mut(self.tail) {
             Some(tail) => *which.link(tail) = index,
             None => self.head = index,
         }
@@ -78,7 +78,7 @@ impl List {
         S: Copy + 'static,
     {
         let index = self.head;
-        let connection = connections.get_mut(index)?;
+        let connection = connections.slot_mut(index)?;
         connection.socket.flags.remove(which.mark());
         self.head = core::mem::replace(which.link(connection), NONE);
         if self.head == NONE {

@@ -315,10 +315,13 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         })
     }
 
+    /// Cache lines of a connection's record.
+    const LINES: usize = size_of::<Connection<S>>().div_ceil(CACHE_LINE);
+
     /// Asks for all that a connection's next segment or timer will touch; any number is harmless.
     #[inline]
     pub(crate) fn prefetch(&self, index: u32) {
-        self.connections.prefetch(index, const { size_of::<Connection<S>>().div_ceil(CACHE_LINE) });
+        self.connections.prefetch(index, Self::LINES);
         self.wheel.prefetch(index);
     }
 
@@ -333,7 +336,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     #[inline]
     pub(crate) fn find(&self, hash: FlowHash, key: &FlowKey) -> Option<Slot> {
         let is_it = |entry| match Slot::unpack(entry) {
-            Slot::Connection(index) => self.connections.get(index).is_some_and(|c| c.socket.key == *key),
+            Slot::Connection(index) => self.connections.slot(index).is_some_and(|c| c.socket.key == *key),
             Slot::SynReceived(index) => self.half_open.key(index) == Some(key),
             Slot::TimeWait(index) => self.time_wait.key(index) == Some(key),
         };

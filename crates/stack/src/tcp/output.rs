@@ -9,11 +9,11 @@ use freeway_tcp::{Config, Context, Outgoing, State};
 use freeway_wire::tcp::Flags as TcpFlags;
 use freeway_wire::{Protocol, checksum};
 
-use super::TcpHost;
 use super::key::FlowKey;
 use super::list::Which;
 use super::record::{Connection, Flags, Notes};
 use super::replies::half_second;
+use super::{NONE, TcpHost};
 use crate::net::{Hop, IpHeader, Net};
 
 /// Segments that one connection may send before the next has its turn.
@@ -39,28 +39,29 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
 
     /// Sends what one connection has to say; returns the segments sent, and whether it has more.
     fn transmit(&mut self, now: Instant, net: &mut Net, index: u32) -> (usize, bool) {
-        if self.connections.get(index).is_some_and(|connection| connection.tcb.is_narrow()) {
+        if self.connections.slot(index).is_some_and(|connection| connection.tcb.is_narrow()) {
             self.follow_path(now, net, index);
         }
         for sent in 0..QUOTA {
-            let Some(connection) = self.connections.get_mut(index) else { return (sent, false) };
+            let Some(connection) = self.connections.slot_mut(index) else { return (sent, false) };
             if connection.socket.flags.contains(Flags::DETACHED) {
                 return (sent, false);
             }
             let mut held = self.store.held(connection.socket.queues);
             let flight = self.store.flight_of(connection.socket.queues);
-            if !connection.tcb.wants_transmit(&held, self.store.flights.get(flight)) {
+            if flight == NONE && connection.tcb.is_quiet(&held) {
                 return (sent, false);
             }
             if self.store.pool.available() == 0 || !net.has_tx_room(connection.socket.hop) {
-                self.counters.no_buffer += 1;
-                return (sent, true);
+                let waits = connection.tcb.wants_transmit(&held, self.store.flights.slot(flight));
+                self.counters.no_buffer += u64::from(waits);
+                return (sent, waits);
             }
             let may_probe = connection.tcb.probes_path() && !held.probe.is_some();
             if may_probe && self.probe_path(now, net, index, &held) {
                 continue;
             }
-            let Some(connection) = self.connections.get_mut(index) else { return (sent, false) };
+            let Some(connection) = self.connections.slot_mut(index) else { return (sent, false) };
             let mut place = None;
             let Some(config) = self.listeners.settings(net, &self.store, connection, &mut place) else {
                 break;
@@ -74,13 +75,13 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                 config
             };
             let cx = Context { now, config };
-            let Some(connection) = self.connections.get_mut(index) else { break };
+            let Some(connection) = self.connections.slot_mut(index) else { break };
             if connection.tcb.owes_blocks(&held) {
                 held.gaps = self.store.rx_gaps(connection.socket.queues);
             }
             let flight = self.store.want_flight(connection.socket.queues, &cx, &connection.tcb, &held);
             self.counters.no_flight += u64::from(flight.is_err());
-            let flight = self.store.flights.get_mut(flight.unwrap_or(super::NONE));
+            let flight = self.store.flights.slot_mut(flight.unwrap_or(NONE));
             let Some(outgoing) = connection.tcb.poll_transmit(&cx, &held, flight) else {
                 return (sent, false);
             };
@@ -88,7 +89,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                 outgoing.len > 0 && !outgoing.retransmission && config.not_sent_low_water < u32::MAX;
             self.send_segment(now, net, index, &outgoing);
             if makes_room
-                && self.connections.get(index).is_some_and(|c| c.socket.flags.contains(Flags::WANTS_ROOM))
+                && self.connections.slot(index).is_some_and(|c| c.socket.flags.contains(Flags::WANTS_ROOM))
             {
                 self.raise(index, Flags::WRITABLE);
             }
@@ -97,7 +98,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     }
 
     pub(crate) fn send_segment(&mut self, now: Instant, net: &mut Net, index: u32, outgoing: &Outgoing) {
-        let Some(Connection { socket, .. }) = self.connections.get_mut(index) else { return };
+        let Some(Connection { socket, .. }) = self.connections.slot_mut(index) else { return };
         let (key, mut hop, list, profile) = (socket.key, socket.hop, socket.queues, socket.profile);
         if outgoing.retransmission {
             self.counters.retransmitted += 1;
@@ -126,7 +127,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         } else {
             self.counters.no_buffer += 1;
         }
-        if let Some(connection) = self.connections.get_mut(index) {
+        if let Some(connection) = self.connections.slot_mut(index) {
             connection.socket.hop = hop;
         }
     }
@@ -137,10 +138,10 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
 
     /// Sends a connection's acknowledgment at once.
     pub(crate) fn acknowledge(&mut self, now: Instant, net: &mut Net, index: u32, outgoing: &Outgoing) {
-        let Some(Connection { socket, .. }) = self.connections.get_mut(index) else { return };
+        let Some(Connection { socket, .. }) = self.connections.slot_mut(index) else { return };
         let (key, profile, mut hop) = (socket.key, socket.profile, socket.hop);
         self.send_control(now, net, (&key, Some(profile)), &mut hop, outgoing);
-        if let Some(connection) = self.connections.get_mut(index) {
+        if let Some(connection) = self.connections.slot_mut(index) {
             connection.socket.hop = hop;
         }
     }
@@ -166,7 +167,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
 
     /// A connection's challenge ACK (RFC 5961, section 7): one in half a second, and within the host's limit.
     pub(crate) fn challenge(&mut self, now: Instant, net: &mut Net, index: u32, outgoing: &Outgoing) {
-        let Some(Connection { socket, .. }) = self.connections.get_mut(index) else { return };
+        let Some(Connection { socket, .. }) = self.connections.slot_mut(index) else { return };
         let half_second = half_second(now);
         if socket.notes.contains(Notes::CHALLENGED) && socket.challenged == half_second {
             self.counters.limited_challenges += 1;

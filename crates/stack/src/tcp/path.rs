@@ -30,7 +30,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
 
     /// A connection has opened: its segments are as long as the path is remembered to carry.
     pub(crate) fn adopt_path(&mut self, now: Instant, net: &Net, index: u32) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(connection) = self.connections.slot_mut(index) else { return };
         let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else {
             return;
         };
@@ -44,7 +44,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     /// Before a connection with short segments sends: is the path remembered to be as narrow still?
     #[cold]
     pub(crate) fn follow_path(&mut self, now: Instant, net: &Net, index: u32) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(connection) = self.connections.slot_mut(index) else { return };
         if connection.tcb.probes_path() {
             return;
         }
@@ -56,7 +56,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     /// Sends a longer segment than the others, if the path is to be probed and this is the time for it; whether it did.
     #[cold]
     pub(crate) fn probe_path(&mut self, now: Instant, net: &mut Net, index: u32, held: &Held) -> bool {
-        let Some(connection) = self.connections.get(index) else { return false };
+        let Some(connection) = self.connections.slot(index) else { return false };
         let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else {
             return false;
         };
@@ -71,9 +71,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let (cx, list) = (Context { now, config: &profile.tcp }, connection.socket.queues);
         let mut tcb = connection.tcb;
         let flight = self.store.want_flight(list, &cx, &tcb, held).unwrap_or(super::NONE);
-        let flight = self.store.flights.get_mut(flight);
+        let flight = self.store.flights.slot_mut(flight);
         let Some((outgoing, probe)) = tcb.poll_probe(&cx, held, flight, len) else { return false };
-        if let Some(connection) = self.connections.get_mut(index) {
+        if let Some(connection) = self.connections.slot_mut(index) {
             connection.tcb = tcb;
         }
         self.store.set_probe(list, probe);
@@ -85,7 +85,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     /// An acknowledgment has come, of a probe perhaps, or of the first segments short enough for a black hole.
     #[cold]
     pub(crate) fn path_acked(&mut self, now: Instant, net: &mut Net, index: u32, held: &Held) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(connection) = self.connections.slot_mut(index) else { return };
         let peer = connection.socket.key.remote();
         let mut fails = net.path(now, peer).map_or(u16::MAX, |path| path.fails);
         if connection.tcb.take_path_news() {
@@ -105,7 +105,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     /// A probe did not get through: its bytes are being sent again.
     #[cold]
     pub(crate) fn probe_lost(&mut self, now: Instant, net: &mut Net, index: u32, probe: Probe) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(connection) = self.connections.slot_mut(index) else { return };
         self.counters.path_probes_lost += 1;
         self.store.set_probe(connection.socket.queues, Probe::NONE);
         let tcb = &connection.tcb;
@@ -118,7 +118,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     /// A router says that the segment at `seq` is longer than `mtu` carries (RFC 1191; RFC 8201; RFC 5927, section 7).
     #[cold]
     pub(crate) fn too_big(&mut self, now: Instant, net: &mut Net, index: u32, mtu: u16, seq: SeqNumber) {
-        let Some(connection) = self.connections.get(index) else { return };
+        let Some(connection) = self.connections.slot(index) else { return };
         let Some(config) = self.settings(connection) else { return };
         let (peer, list) = (connection.socket.key.remote(), connection.socket.queues);
         let cx = Context { now, config };
@@ -148,7 +148,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     }
 
     fn put_back(&mut self, index: u32, tcb: freeway_tcp::Tcb) {
-        if let Some(connection) = self.connections.get_mut(index) {
+        if let Some(connection) = self.connections.slot_mut(index) {
             connection.tcb = tcb;
         }
     }

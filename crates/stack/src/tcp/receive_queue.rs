@@ -54,17 +54,17 @@ impl Store {
             self.close_if_empty(list);
             return false;
         };
-        let Some(queues) = self.queues.get_mut(*list) else { return false };
+        let Some(queues) = self.queues.slot_mut(*list) else { return false };
         let last = queues.rx_last_in_order;
         let behind = if last == NONE { core::mem::replace(&mut queues.rx_head, index) } else { NONE };
         queues.rx_last_in_order = index;
         queues.rx_bytes += len;
         queues.rx_items += 1;
-        let behind = match self.items.get_mut(last) {
+        let behind = match self.items.slot_mut(last) {
             Some(last) => core::mem::replace(&mut last.next, index),
             None => behind,
         };
-        if let Some(item) = self.items.get_mut(index) {
+        if let Some(item) = self.items.slot_mut(index) {
             item.next = behind;
         }
         true
@@ -77,8 +77,8 @@ impl Store {
         if bytes.len() > SMALL {
             return false;
         }
-        let Some(queues) = self.queues.get_mut(list) else { return false };
-        let Some(last) = self.items.get_mut(queues.rx_last_in_order) else { return false };
+        let Some(queues) = self.queues.slot_mut(list) else { return false };
+        let Some(last) = self.items.slot_mut(queues.rx_last_in_order) else { return false };
         let Content::Packet(parked) = core::mem::replace(&mut last.content, Content::Taken) else {
             return false;
         };
@@ -127,11 +127,11 @@ impl Store {
 
         // The held item before which the new one belongs, and the one behind which.
         let mut before = queues.rx_last_in_order;
-        let mut after = match self.items.get(before) {
+        let mut after = match self.items.slot(before) {
             Some(item) => item.next,
-            None => self.queues.get(*list).map_or(NONE, |queues| queues.rx_head),
+            None => self.queues.slot(*list).map_or(NONE, |queues| queues.rx_head),
         };
-        while let Some(item) = self.items.get(after)
+        while let Some(item) = self.items.slot(after)
             && distance(item.at, at) <= 0
         {
             let item_end = item.at.wrapping_add(item.len);
@@ -146,7 +146,7 @@ impl Store {
         }
         // Held items that the new one covers whole go; one that it covers in part cuts the new one short.
         let mut len = end.wrapping_sub(at);
-        while let Some(item) = self.items.get(after)
+        while let Some(item) = self.items.slot(after)
             && distance(item.at, end) < 0
         {
             let item_end = item.at.wrapping_add(item.len);
@@ -158,7 +158,7 @@ impl Store {
             }
             fin |= item.fin && item_end == end;
             after = self.free_item(after);
-            if let Some(queues) = self.queues.get_mut(*list) {
+            if let Some(queues) = self.queues.slot_mut(*list) {
                 queues.rx_out_of_order -= 1;
             }
         }
@@ -177,7 +177,7 @@ impl Store {
         };
         let inserted = self.insert_item(item);
         self.rx_link(*list, before, inserted.unwrap_or(after));
-        match (inserted, self.queues.get_mut(*list)) {
+        match (inserted, self.queues.slot_mut(*list)) {
             (Some(_), Some(queues)) => {
                 queues.rx_out_of_order += 1;
                 Inserted::Stored
@@ -193,7 +193,7 @@ impl Store {
     /// it, then, if there is room, any others (RFC 2018, section 4).
     pub(crate) fn rx_gaps(&mut self, list: ListId) -> SackBlocks {
         let mut blocks = SackBlocks::NONE;
-        let Some(queues) = self.queues.get(list) else { return blocks };
+        let Some(queues) = self.queues.slot(list) else { return blocks };
         for recent in queues.rx_recent {
             let within = |(from, to): Block| distance(recent, from.0) >= 0 && distance(to.0, recent) > 0;
             if let Some(block) = self.rx_blocks(queues).find(|&block| within(block))
@@ -211,7 +211,7 @@ impl Store {
             }
         }
         // One place for each block, so that many segments of one do not push the others out.
-        if let Some(queues) = self.queues.get_mut(list) {
+        if let Some(queues) = self.queues.slot_mut(list) {
             for (recent, (from, _)) in queues.rx_recent.iter_mut().zip(blocks.iter()) {
                 *recent = from.0;
             }
@@ -221,17 +221,17 @@ impl Store {
 
     /// The runs of bytes held behind gaps, in ascending order.
     fn rx_blocks(&self, queues: &Queues) -> impl Iterator<Item = Block> {
-        let mut index = match self.items.get(queues.rx_last_in_order) {
+        let mut index = match self.items.slot(queues.rx_last_in_order) {
             Some(last) => last.next,
             None => queues.rx_head,
         };
         core::iter::from_fn(move || {
-            let mut item = self.items.get(index)?;
+            let mut item = self.items.slot(index)?;
             let from = item.at;
             loop {
                 let end = item.at.wrapping_add(item.len);
                 index = item.next;
-                match self.items.get(index) {
+                match self.items.slot(index) {
                     Some(next) if next.at == end => item = next,
                     _ => return Some((SeqNumber(from), SeqNumber(end))),
                 }
@@ -242,7 +242,7 @@ impl Store {
 
     /// Makes `next` the item behind `before`, or the head.
     fn rx_link(&mut self, list: ListId, before: u32, next: u32) {
-        match (self.items.get_mut(before), self.queues.get_mut(list)) {
+        match (self.items.slot_mut(before), self.queues.slot_mut(list)) {
             (Some(item), _) => item.next = next,
             (None, Some(queues)) => queues.rx_head = next,
             (None, None) => {}
@@ -255,15 +255,15 @@ impl Store {
     pub(crate) fn rx_fill(&mut self, list: &mut ListId, rcv_nxt: u32) -> (u32, bool) {
         let mut edge = rcv_nxt;
         let mut finished = false;
-        while let Some(queues) = self.queues.get_mut(*list)
+        while let Some(queues) = self.queues.slot_mut(*list)
             && queues.rx_out_of_order > 0
         {
             let last = queues.rx_last_in_order;
-            let first = match self.items.get(last) {
+            let first = match self.items.slot(last) {
                 Some(item) => item.next,
                 None => queues.rx_head,
             };
-            let Some(item) = self.items.get_mut(first) else { break };
+            let Some(item) = self.items.slot_mut(first) else { break };
             let overlap = distance(edge, item.at);
             if overlap < 0 {
                 break;
@@ -301,12 +301,12 @@ impl Store {
 
     /// Lets go of all that is held behind a gap: the stream has ended before it.
     pub(crate) fn rx_discard_held(&mut self, list: &mut ListId) {
-        while let Some(queues) = self.queues.get_mut(*list)
+        while let Some(queues) = self.queues.slot_mut(*list)
             && queues.rx_out_of_order > 0
         {
             queues.rx_out_of_order -= 1;
             let last = queues.rx_last_in_order;
-            let first = match self.items.get(last) {
+            let first = match self.items.slot(last) {
                 Some(item) => item.next,
                 None => queues.rx_head,
             };
@@ -321,14 +321,14 @@ impl Store {
         if count == 0 {
             return;
         }
-        let Some(item) = self.items.get_mut(index) else { return };
+        let Some(item) = self.items.slot_mut(index) else { return };
         match core::mem::replace(&mut item.content, Content::Taken) {
             Content::Packet(parked) => {
                 let trimmed = self.unpark(parked).map(|mut packet| {
                     packet.trim_front(count as usize);
                     packet.park()
                 });
-                if let (Some(item), Some(parked)) = (self.items.get_mut(index), trimmed) {
+                if let (Some(item), Some(parked)) = (self.items.slot_mut(index), trimmed) {
                     item.content = Content::Packet(parked);
                 }
             }
@@ -347,16 +347,16 @@ impl Store {
     }
 
     fn rx_front(&self, list: ListId) -> Option<&Item> {
-        let queues = self.queues.get(list)?;
-        if queues.rx_items == 0 { None } else { self.items.get(queues.rx_head) }
+        let queues = self.queues.slot(list)?;
+        if queues.rx_items == 0 { None } else { self.items.slot(queues.rx_head) }
     }
 
     /// Copies readable bytes, as many as `into` takes; returns how many.
     pub(crate) fn rx_copy(&self, list: ListId, into: &mut [u8]) -> usize {
-        let Some(queues) = self.queues.get(list) else { return 0 };
+        let Some(queues) = self.queues.slot(list) else { return 0 };
         let (mut copied, mut index) = (0, queues.rx_head);
         for _ in 0..queues.rx_items {
-            let Some(item) = self.items.get(index) else { break };
+            let Some(item) = self.items.slot(index) else { break };
             if let Content::Packet(parked) = &item.content {
                 let bytes = self.parked_bytes(parked);
                 let count = bytes.len().min(into.len() - copied);
@@ -371,7 +371,7 @@ impl Store {
     /// How many bytes are readable.
     #[inline]
     pub(crate) fn rx_bytes(&self, list: ListId) -> u32 {
-        self.queues.get(list).map_or(0, |queues| queues.rx_bytes)
+        self.queues.slot(list).map_or(0, |queues| queues.rx_bytes)
     }
 
     /// Lets go of the first `count` readable bytes; returns how many there were.
@@ -386,10 +386,10 @@ impl Store {
                 left -= len;
                 continue;
             }
-            let Some(queues) = self.queues.get_mut(*list) else { break };
+            let Some(queues) = self.queues.slot_mut(*list) else { break };
             queues.rx_bytes -= left;
             let head = queues.rx_head;
-            if let Some(item) = self.items.get_mut(head) {
+            if let Some(item) = self.items.slot_mut(head) {
                 item.at = item.at.wrapping_add(left);
                 item.len -= left;
             }
@@ -401,12 +401,12 @@ impl Store {
 
     /// Takes the first readable piece out of the queue.
     pub(crate) fn rx_take(&mut self, list: &mut ListId) -> Option<SharedPacket> {
-        let &Queues { rx_head, rx_items, .. } = self.queues.get(*list)?;
+        let &Queues { rx_head, rx_items, .. } = self.queues.slot(*list)?;
         if rx_items == 0 {
             return None;
         }
         let Item { content, len, next, .. } = self.take_item(rx_head)?;
-        let queues = self.queues.get_mut(*list)?;
+        let queues = self.queues.slot_mut(*list)?;
         if queues.rx_last_in_order == queues.rx_head {
             queues.rx_last_in_order = NONE;
         }
@@ -433,7 +433,7 @@ impl Store {
         let item =
             Item { content: Content::Packet(packet.park()), at, len, next, fin: false, side: Side::Received };
         if let Some(index) = self.insert_item(item)
-            && let Some(queues) = self.queues.get_mut(*list)
+            && let Some(queues) = self.queues.slot_mut(*list)
         {
             queues.rx_head = index;
             if queues.rx_last_in_order == NONE {

@@ -23,7 +23,7 @@ impl Store {
     /// Bytes queued, acknowledged ones not counted.
     #[inline]
     pub(crate) fn tx_bytes(&self, list: ListId) -> u32 {
-        self.queues.get(list).map_or(0, |queues| queues.tx_bytes)
+        self.queues.slot(list).map_or(0, |queues| queues.tx_bytes)
     }
 
     /// Queues a packet of payload.
@@ -48,10 +48,10 @@ impl Store {
             self.close_if_empty(list);
             return false;
         };
-        let Some(queues) = self.queues.get_mut(*list) else { return false };
+        let Some(queues) = self.queues.slot_mut(*list) else { return false };
         let tail = core::mem::replace(&mut queues.tx_tail, index);
         queues.tx_bytes += len;
-        match self.items.get_mut(tail) {
+        match self.items.slot_mut(tail) {
             Some(tail) => tail.next = index,
             None => queues.tx_head = index,
         }
@@ -76,8 +76,8 @@ impl Store {
     }
 
     fn tx_extend_tail(&mut self, list: ListId, bytes: &[u8], mss: usize) -> usize {
-        let Some(queues) = self.queues.get_mut(list) else { return 0 };
-        let Some(tail) = self.items.get_mut(queues.tx_tail) else { return 0 };
+        let Some(queues) = self.queues.slot_mut(list) else { return 0 };
+        let Some(tail) = self.items.slot_mut(queues.tx_tail) else { return 0 };
         let was_sent = queues.tx_sent.wrapping_sub(tail.at) as i32 > 0;
         let room = mss.saturating_sub(tail.len as usize).min(bytes.len());
         if was_sent || room == 0 {
@@ -115,13 +115,13 @@ impl Store {
 
     /// Lets go of the first `count` bytes: they are acknowledged.
     pub(crate) fn tx_acked(&mut self, list: &mut ListId, count: u32) {
-        let Some(queues) = self.queues.get_mut(*list) else { return };
+        let Some(queues) = self.queues.slot_mut(*list) else { return };
         let count = count.min(queues.tx_bytes);
         queues.tx_base = queues.tx_base.wrapping_add(count);
         queues.tx_bytes -= count;
         let base = queues.tx_base;
         let mut head = queues.tx_head;
-        while let Some(item) = self.items.get_mut(head) {
+        while let Some(item) = self.items.slot_mut(head) {
             let gone = base.wrapping_sub(item.at) as i32;
             if gone <= 0 {
                 break;
@@ -133,14 +133,14 @@ impl Store {
                 break;
             }
             let next = self.free_item(head);
-            if let Some(queues) = self.queues.get_mut(*list)
+            if let Some(queues) = self.queues.slot_mut(*list)
                 && queues.tx_cursor == head
             {
                 queues.tx_cursor = next;
             }
             head = next;
         }
-        if let Some(queues) = self.queues.get_mut(*list) {
+        if let Some(queues) = self.queues.slot_mut(*list) {
             queues.tx_head = head;
             if head == NONE {
                 queues.tx_tail = NONE;
@@ -154,7 +154,7 @@ impl Store {
     ///
     /// `None` when the pool is empty or the queue does not hold them.
     pub(crate) fn tx_payload(&mut self, list: ListId, offset: u32, len: u32) -> Option<Payload> {
-        let queues = self.queues.get_mut(list)?;
+        let queues = self.queues.slot_mut(list)?;
         let at = queues.tx_base.wrapping_add(offset);
         let end = at.wrapping_add(len);
         let index = Self::tx_find(&self.items, queues, at)?;
@@ -162,7 +162,7 @@ impl Store {
         if end.wrapping_sub(queues.tx_sent) as i32 > 0 {
             queues.tx_sent = end;
         }
-        let item = self.items.get_mut(index)?;
+        let item = self.items.slot_mut(index)?;
         if item.at == at && item.len == len {
             match core::mem::replace(&mut item.content, Content::Taken) {
                 Content::Packet(parked) => match self.unpark(parked)?.try_unique() {
@@ -180,9 +180,9 @@ impl Store {
 
     /// The item that holds the byte at position `at`: from the cursor on if it lies there, else from the head.
     fn tx_find(items: &freeway_collections::Slab<Item>, queues: &Queues, at: u32) -> Option<u32> {
-        let reaches = |index: u32| items.get(index).is_some_and(|item| at.wrapping_sub(item.at) as i32 >= 0);
+        let reaches = |index: u32| items.slot(index).is_some_and(|item| at.wrapping_sub(item.at) as i32 >= 0);
         let mut index = if reaches(queues.tx_cursor) { queues.tx_cursor } else { queues.tx_head };
-        while let Some(item) = items.get(index) {
+        while let Some(item) = items.slot(index) {
             if at.wrapping_sub(item.at) < item.len {
                 return Some(index);
             }
@@ -195,9 +195,9 @@ impl Store {
     fn tx_copy(&self, mut index: u32, at: u32, len: u32) -> Option<Packet> {
         let mut packet = self.pool.alloc()?;
         let mut room = packet.append(len as usize)?;
-        let mut skip = at.wrapping_sub(self.items.get(index)?.at) as usize;
+        let mut skip = at.wrapping_sub(self.items.slot(index)?.at) as usize;
         while !room.is_empty() {
-            let item = self.items.get(index)?;
+            let item = self.items.slot(index)?;
             let bytes = match &item.content {
                 Content::Packet(parked) => self.parked_bytes(parked),
                 Content::Lent { lent, offset } => {
@@ -215,7 +215,7 @@ impl Store {
 
     /// Gives an item the handle on its own buffer back.
     pub(crate) fn tx_restore(&mut self, index: u32, packet: SharedPacket) {
-        if let Some(item) = self.items.get_mut(index) {
+        if let Some(item) = self.items.slot_mut(index) {
             item.content = Content::Packet(packet.park());
         }
     }

@@ -88,7 +88,7 @@ fn listen_cookie_brings_its_text_to_the_connection() {
     let mut segment = data(1, 100, 0);
     segment.repr.ack = record.syn_ack(&at(THEN, &config)).seq + 1;
     let mut tcb = redeem(&config, THEN, &FLOW, segment).unwrap();
-    let outcome = tcb.on_segment(&at(THEN, &config), &segment.arrival(), &Held::default(), None);
+    let outcome = tcb.take_segment(&at(THEN, &config), &segment.arrival(), &Held::default(), None);
     assert_eq!((outcome.accept.unwrap().len, outcome.dropped), (100, None));
 }
 

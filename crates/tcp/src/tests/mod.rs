@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use crate::{Arrival, Context, Flight, Held, Outcome, Tcb};
+
 mod single;
 mod world;
 
@@ -27,3 +29,18 @@ mod storm;
 mod timestamps;
 mod transfer;
 mod windows;
+
+impl Tcb {
+    /// [`on_segment`](Tcb::on_segment), with the outcome as a value.
+    fn take_segment(
+        &mut self,
+        cx: &Context<'_>,
+        arrival: &Arrival<'_>,
+        held: &Held,
+        flight: Option<&mut Flight>,
+    ) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.on_segment(cx, arrival, held, flight, &mut outcome);
+        outcome
+    }
+}

@@ -211,7 +211,7 @@ fn syn_received_data_with_the_last_ack_goes_to_the_connection() {
     let (mut record, cx) = half_open(&config, syn());
     let segment = data(1, 100, 1);
     let SynVerdict::Establish(mut tcb) = record.on_segment(&cx, &segment.arrival()) else { panic!("no") };
-    let outcome = tcb.on_segment(&cx, &segment.arrival(), &crate::Held::default(), None);
+    let outcome = tcb.take_segment(&cx, &segment.arrival(), &crate::Held::default(), None);
     assert_eq!(outcome.accept.unwrap().len, 100);
     assert_eq!(tcb.rcv_nxt(), IRS + 101);
 }

@@ -131,7 +131,7 @@ impl One {
     /// A segment arrives; the caller does its part.
     pub(super) fn take(&mut self, segment: Made) -> Outcome {
         let cx = Context { now: self.now, config: &self.config };
-        let outcome = self.tcb.on_segment(&cx, &segment.arrival(), &self.held, self.flight.as_mut());
+        let outcome = self.tcb.take_segment(&cx, &segment.arrival(), &self.held, self.flight.as_mut());
         self.let_go_of_flight();
         self.held.queued -= outcome.acked;
         if let Some(accept) = outcome.accept {

@@ -92,7 +92,7 @@ fn fire(
     let was_open = !matches!(tcb.state(), State::SynSent | State::Closed);
     let (before, edge) = (tcb.rcv_nxt(), tcb.rcv_nxt() + tcb.receive_window());
     let una = tcb.snd_una();
-    let outcome = tcb.on_segment(
+    let outcome = tcb.take_segment(
         &cx,
         &Arrival { repr: &repr, payload_len: shot.len, ecn: Ecn::NotEct },
         held,
@@ -125,7 +125,9 @@ fn fire(
         8 => {
             tcb.on_icmp(&cx, IcmpError::PacketTooBig { mss: shot.window }, tcb.snd_una());
         }
-        9 => tcb.on_read(&cx, held),
+        9 => {
+            tcb.on_read(&cx, held);
+        }
         10 => {
             tcb.report_duplicate(&cx, held, (repr.seq, repr.seq + shot.amount));
         }

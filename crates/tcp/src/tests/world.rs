@@ -223,7 +223,7 @@ impl End {
         let edge = tcb.rcv_nxt() + tcb.receive_window();
         let before = tcb.rcv_nxt();
         let fresh = matches!(tcb.state(), State::SynSent);
-        let outcome = tcb.on_segment(cx, arrival, &held, self.flight.as_mut());
+        let outcome = tcb.take_segment(cx, arrival, &held, self.flight.as_mut());
         if self.flight.as_ref().is_some_and(|flight| !tcb.needs_flight(flight)) {
             self.flight = None;
         }

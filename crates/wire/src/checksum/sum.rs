@@ -43,9 +43,9 @@ impl Sum {
     /// places in their words.
     #[inline]
     pub const fn join(self, other: Self, offset: usize) -> Self {
-        let folded = other.fold();
-        let placed = if offset.is_multiple_of(2) { folded } else { folded.swap_bytes() };
-        Self(kernel::add(self.0, placed as u64))
+        // A rotation by eight bits is a multiplication by 2^8, and 2^64 is 1 where carries go around.
+        let placed = if offset.is_multiple_of(2) { other.0 } else { other.0.rotate_left(8) };
+        Self(kernel::add(self.0, placed))
     }
 
     /// The sum as a 16-bit word in host order, not complemented: what a device that adds the rest itself wants in the
