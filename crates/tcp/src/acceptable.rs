@@ -79,6 +79,11 @@ impl Tcb {
             // RFC 5961, section 3: outside of the window a reset is dropped without an answer.
             if !arrival.has(Flags::RST) {
                 self.refuse(cx, arrival, held, outcome);
+                if let Reply::Challenge(answer) = outcome.reply
+                    && self.is_probe(arrival)
+                {
+                    outcome.reply = Reply::Alive(answer);
+                }
             }
             return Step::Break(());
         };
@@ -91,6 +96,17 @@ impl Tcb {
             }
         }
         Step::Continue(trimmed)
+    }
+
+    /// Whether a segment without text asks whether this end is there (RFC 9293, section 3.8.4): its number is the last
+    /// that was received, and what it acknowledges is in flight or has just been.
+    fn is_probe(&self, arrival: &Arrival<'_>) -> bool {
+        let ack = arrival.repr.ack;
+        arrival.sequence_len() == 0
+            && arrival.has(Flags::ACK)
+            && arrival.repr.seq + 1 == self.rcv_nxt
+            && ack.is_at_or_after(self.snd_una)
+            && ack.is_at_or_before(self.snd_nxt)
     }
 
     /// The part of a segment's text that was received before, in order (RFC 2883, section 4).

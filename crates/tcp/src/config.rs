@@ -133,6 +133,9 @@ pub struct Keepalive {
     pub interval: Duration,
     /// Unanswered probes before the connection is given up. Default 9.
     pub probes: u8,
+    /// By how much later than `idle` the first probe may be, in 256ths of it: how much is each connection's own, so that
+    /// those opened in one moment are not probed in one moment. Default 16, a sixteenth; 0 probes at `idle` exactly.
+    pub spread: u8,
 }
 
 impl Default for Config {
@@ -181,6 +184,6 @@ impl Default for Config {
 
 impl Default for Keepalive {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(7_200), interval: Duration::from_secs(75), probes: 9 }
+        Self { idle: Duration::from_secs(7_200), interval: Duration::from_secs(75), probes: 9, spread: 16 }
     }
 }

@@ -9,6 +9,7 @@ use freeway_base::Duration;
 use crate::config::Context;
 use crate::congestion::Algorithm;
 use crate::outcome::Held;
+use crate::recovery::Flight;
 use crate::state::State;
 use crate::tcb::{Marks, Tcb};
 
@@ -190,6 +191,7 @@ impl Tcb {
             since_acked: (!is_waiting && self.state.is_synchronized())
                 .then(|| self.resend_at.elapsed(cx.now)),
             congestion: Some(config.congestion),
+            pacing_rate: self.pacing_rate(config),
             rcv_space: self.buffer_size(config),
             mss_advertised: config.mss,
             unread: held.unread,
@@ -198,6 +200,19 @@ impl Tcb {
             not_sent,
             window_limited: not_sent > 0 && window_room < not_sent.min(self.full()),
             ..self.info()
+        }
+    }
+
+    /// [`info_with`](Self::info_with), and what is recorded while several segments are in flight.
+    pub fn info_in_flight(&self, cx: &Context<'_>, held: &Held, flight: &Flight) -> Info {
+        let (sacked, lost) = flight.sacked_and_lost();
+        Info {
+            min_rtt: flight.min_rtt_us().map(|us| Duration::from_micros(u64::from(us))),
+            since_sent: flight.since_sent(cx),
+            sacked: Some(sacked),
+            lost: Some(lost),
+            delivery_rate: flight.delivery_rate(),
+            ..self.info_with(cx, held)
         }
     }
 

@@ -87,6 +87,10 @@ pub enum Reply {
     /// An acknowledgment that anybody who guesses ports can provoke: the caller limits its rate (RFC 5961,
     /// section 7), over all connections and not by a number a stranger can count.
     Challenge(Outgoing),
+    /// The answer to a probe of the peer's, by keepalive or of a shut window, whose sequence number is exactly the one
+    /// before `rcv_nxt`: a stranger does not provoke it. The caller limits its rate for each connection alone, for a
+    /// host whose connections are all probed has as many of these to send (RFC 9293, section 3.8.4).
+    Alive(Outgoing),
     /// A reset; to be limited likewise.
     Reset(Outgoing),
 }

@@ -15,7 +15,7 @@
 //! While it waits, whatever else is due (a delayed acknowledgment) shares the deadline.
 
 use crate::clock::Tick;
-use crate::config::Context;
+use crate::config::{Config, Context};
 use crate::congestion::RECIPROCAL_BITS;
 use crate::recovery::Flight;
 use crate::tcb::{Marks, Tcb};
@@ -44,6 +44,17 @@ fn interval(len: u32, srtt_us: u32, reciprocal: u64, part: u64) -> Duration {
 }
 
 impl Tcb {
+    /// Bytes a second at which segments are let out; `None` without pacing, or before a round trip was measured. Divides:
+    /// for reports.
+    pub(crate) fn pacing_rate(&self, config: &Config) -> Option<u64> {
+        let srtt_us = u64::from(self.srtt_us());
+        if !config.pacing {
+            return None;
+        }
+        let part = if self.congestion.in_slow_start() { SLOW_START } else { AVOIDANCE };
+        (u64::from(self.congestion.cwnd) * 1_000_000).checked_div(srtt_us).map(|rate| (rate << 16) / part)
+    }
+
     /// Whether the next segment must wait. If so, its deadline is armed.
     #[inline]
     pub(crate) fn waits_for_release(&mut self, cx: &Context<'_>, flight: Option<&Flight>) -> bool {

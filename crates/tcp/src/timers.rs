@@ -3,7 +3,7 @@
 use freeway_base::{Duration, Instant};
 
 use crate::clock::Tick;
-use crate::config::Context;
+use crate::config::{Context, Keepalive};
 use crate::outcome::{Events, Held};
 use crate::recovery::Flight;
 use crate::state::State;
@@ -161,8 +161,18 @@ impl Tcb {
     /// A connection that is open is watched, if the configuration says so (MUST-24, MUST-25).
     pub(crate) fn arm_keepalive(&mut self, cx: &Context<'_>) {
         if let Some(keepalive) = cx.config.keepalive {
-            self.arm_slow(cx.now, keepalive.idle);
+            self.arm_slow(cx.now, self.spread_out(&keepalive, keepalive.idle));
         }
+    }
+
+    /// `wait`, and what this connection waits longer than others. Sequence numbers begin at random and rest while the
+    /// connection does: a multiplication spreads them.
+    fn spread_out(&self, keepalive: &Keepalive, wait: Duration) -> Duration {
+        let numbers = self.snd_nxt.0.rotate_left(16) ^ self.rcv_nxt.0;
+        let part = numbers.wrapping_mul(0x9e37_79b1) >> 16;
+        let most_ns = (u128::from(keepalive.idle.as_nanos()) * u128::from(keepalive.spread)) >> 8;
+        let later_ns = (most_ns * u128::from(part)) >> 16;
+        wait + Duration::from_nanos(u64::try_from(later_ns).unwrap_or(0))
     }
 
     /// In FIN-WAIT-2 the peer's silence is bounded.
@@ -213,9 +223,9 @@ impl Tcb {
             self.probes = 0;
         }
         if self.in_flight() > 0 {
-            self.arm_slow(cx.now, keepalive.idle);
+            self.arm_slow(cx.now, self.spread_out(&keepalive, keepalive.idle));
         } else if self.probes == 0 && silence < keepalive.idle {
-            self.arm_slow(cx.now, keepalive.idle - silence);
+            self.arm_slow(cx.now, self.spread_out(&keepalive, keepalive.idle - silence));
         } else if self.probes >= keepalive.probes {
             return self.time_out();
         } else {

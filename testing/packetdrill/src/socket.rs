@@ -144,7 +144,7 @@ impl Socket {
             broadcast: false,
             v6_only: false,
             keepalive: false,
-            keepalive_times: freeway_tcp::Keepalive::default(),
+            keepalive_times: freeway_tcp::Keepalive { spread: 0, ..freeway_tcp::Keepalive::default() },
             linger: None,
             send_buffer: flags.send_buffer,
             receive_timeout: None,

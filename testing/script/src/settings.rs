@@ -63,8 +63,12 @@ pub(crate) fn of_tcp(config: &mut Config, key: &str, values: &[String]) -> anyho
         "fin-wait-2" => config.fin_wait_2 = optional(value)?,
         "keepalive" => {
             let [idle, interval, probes] = values else { bail!("keepalive wants idle, interval, probes") };
-            let keepalive =
-                Keepalive { idle: span(idle)?, interval: span(interval)?, probes: number(probes)? };
+            let keepalive = Keepalive {
+                idle: span(idle)?,
+                interval: span(interval)?,
+                probes: number(probes)?,
+                spread: 0,
+            };
             config.keepalive = Some(keepalive);
         }
         _ => return Ok(false),

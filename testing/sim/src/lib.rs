@@ -20,6 +20,7 @@ mod plan;
 #[cfg(test)]
 mod settings;
 pub mod tables;
+pub mod trace;
 mod traffic;
 #[cfg(test)]
 mod windows;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use freeway_base::Seed;
-use freeway_sim::{Plan, idle, run_and_capture, tables};
+use freeway_sim::{Plan, idle, run_and_capture, tables, trace};
 
 /// Simulates networks, each from one seed; a failing seed repeats exactly.
 ///
@@ -54,6 +54,8 @@ enum Other {
         #[arg(long, default_value_t = 4)]
         hours: u64,
     },
+    /// Sends one flow over one narrow link, and prints what its sender knows as time goes on.
+    Flow(trace::Args),
 }
 
 fn main() -> Result<ExitCode> {
@@ -61,6 +63,7 @@ fn main() -> Result<ExitCode> {
     match &args.other {
         Some(Other::Tables { write, name }) => make_tables(*write, name).map(|()| ExitCode::SUCCESS),
         Some(Other::Idle { connections, hours }) => hold(*connections, *hours).map(|()| ExitCode::SUCCESS),
+        Some(Other::Flow(flow)) => trace::run(flow).map(|()| ExitCode::SUCCESS),
         None => Ok(run_seeds(&args)),
     }
 }

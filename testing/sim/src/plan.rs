@@ -135,6 +135,7 @@ fn tcp(rng: &mut Rng) -> Config {
             idle: Duration::from_millis(500),
             interval: Duration::from_secs(60),
             probes: u8::MAX,
+            spread: 16,
         }),
         syn_retries: 20,
         syn_ack_retries: 20,

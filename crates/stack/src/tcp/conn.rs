@@ -53,11 +53,16 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let profile = self.listeners.profiles.get(usize::from(socket.profile))?;
         let peer = socket.key.remote();
         let held = self.store.held(socket.queues);
+        let cx = Context { now, config: &profile.tcp };
+        let info = match self.store.flights.get(self.store.flight_of(socket.queues)) {
+            Some(flight) => tcb.info_in_flight(&cx, &held, flight),
+            None => tcb.info_with(&cx, &held),
+        };
         Some(Info {
             receiver_rtt: self.tuning.rtt((index, socket.serial)),
             path_mtu: Some(tcb.path_mss().saturating_add(headers(peer)).min(net.mtu(socket.hop))),
             unread: self.store.rx_bytes(socket.queues),
-            ..tcb.info_with(&Context { now, config: &profile.tcp }, &held)
+            ..info
         })
     }
 

@@ -239,7 +239,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         match reply {
             Reply::None => {}
             Reply::Ack(outgoing) => self.acknowledge(now, net, index, outgoing),
-            Reply::Challenge(outgoing) => self.challenge(now, net, index, outgoing),
+            Reply::Challenge(outgoing) => self.challenge(now, net, index, (outgoing, true)),
+            Reply::Alive(outgoing) => self.challenge(now, net, index, (outgoing, false)),
             Reply::Reset(outgoing) => self.reply(now, net, &arriving.key, outgoing),
         }
         self.apply(now, net, index, events);

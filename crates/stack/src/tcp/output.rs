@@ -165,18 +165,28 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         net.send(now, hop, &header, packet);
     }
 
-    /// A connection's challenge ACK (RFC 5961, section 7): one in half a second, and within the host's limit.
-    pub(crate) fn challenge(&mut self, now: Instant, net: &mut Net, index: u32, outgoing: &Outgoing) {
+    /// A connection's challenge ACK (RFC 5961, section 7): one in half a second, and, if `shared`, within the host's
+    /// limit. The answer to a probe is not: hosts probe all their connections, and those without an answer are lost.
+    pub(crate) fn challenge(
+        &mut self,
+        now: Instant,
+        net: &mut Net,
+        index: u32,
+        (outgoing, shared): (&Outgoing, bool),
+    ) {
         let Some(Connection { socket, .. }) = self.connections.slot_mut(index) else { return };
         let half_second = half_second(now);
         if socket.notes.contains(Notes::CHALLENGED) && socket.challenged == half_second {
             self.counters.limited_challenges += 1;
             return;
         }
+        if shared && !self.challenges.take(now) {
+            self.counters.limited_replies += 1;
+            return;
+        }
         socket.notes.insert(Notes::CHALLENGED);
         socket.challenged = half_second;
-        let key = socket.key;
-        self.reply(now, net, &key, outgoing);
+        self.acknowledge(now, net, index, outgoing);
     }
 
     /// Answers a segment that belongs to no connection, or that none accepts: resets, challenge ACKs, TIME-WAIT's

@@ -5,6 +5,7 @@
 //! and takes it back when everything is acknowledged. So the caller's table of flights is as large as there are
 //! connections that send at the same time, not as there are connections.
 
+use freeway_base::Duration;
 use freeway_wire::tcp::SeqNumber;
 
 use super::probe::Probe;
@@ -124,6 +125,13 @@ impl Flight {
     /// Bytes selectively acknowledged, and bytes lost and not yet delivered.
     pub const fn sacked_and_lost(&self) -> (u32, u32) {
         (self.board.sacked(), self.board.lost())
+    }
+
+    /// How long ago something was sent, for the first time or again.
+    pub fn since_sent(&self, cx: &Context<'_>) -> Option<Duration> {
+        let age = |span: &Span| micros(cx.now).wrapping_sub(span.sent_at);
+        let youngest = self.board.spans().iter().map(age).min()?;
+        Some(Duration::from_micros(u64::from(youngest)))
     }
 
     /// Whether segments were seen to overtake each other.

@@ -11,6 +11,7 @@ fn watched() -> One {
             idle: Duration::from_secs(100),
             interval: Duration::from_secs(10),
             probes: 3,
+            spread: 0,
         }),
         ..plain()
     })
@@ -78,8 +79,39 @@ fn established_probe_of_the_peer_is_answered() {
     one.next();
     one.sent();
     let outcome = one.take(ack(10, 1));
-    assert!(matches!(outcome.reply, crate::Reply::Challenge(reply) if reply.ack == IRS + 11), "{outcome:?}");
+    assert!(matches!(outcome.reply, crate::Reply::Alive(reply) if reply.ack == IRS + 11), "{outcome:?}");
     // One with a byte of rubbish is answered, too (RFC 9293, section 3.8.4).
     one.take(data(10, 1, 1));
     assert_eq!(one.sent_one().ack, IRS + 11);
+}
+
+#[test]
+fn established_probe_that_acknowledges_what_was_never_sent_is_a_stranger_s() {
+    for beyond in [1, 1 << 31] {
+        let mut one = One::established(plain());
+        let outcome = one.take(ack(0, 1 + beyond));
+        assert!(matches!(outcome.reply, crate::Reply::Challenge(_)), "{outcome:?}");
+    }
+    // One below the last number received is an old duplicate.
+    let mut one = One::established(plain());
+    one.take(data(1, 10, 1));
+    let outcome = one.take(ack(9, 1));
+    assert!(matches!(outcome.reply, crate::Reply::Challenge(_)), "{outcome:?}");
+}
+
+#[test]
+fn established_first_probes_of_many_are_spread_over_a_sixteenth() {
+    let idle = Duration::from_secs(1_600);
+    let config = Config { keepalive: Some(Keepalive { idle, ..Keepalive::default() }), ..plain() };
+    let mut tenths = [0u32; 10];
+    for sequence in 0..1_000u32 {
+        let mut one = One::established(config);
+        // Initial numbers that lie close together, as a clock hands them out.
+        one.tcb.snd_nxt = ISS + 1 + sequence * 7;
+        one.tcb.arm_keepalive(&crate::Context { now: one.now, config: &config });
+        let later = one.due_in().expect("it is watched") - idle;
+        assert!(later <= Duration::from_millis(100_003), "{later}");
+        tenths[(later.as_millis() / 10_001).min(9) as usize] += 1;
+    }
+    assert!(tenths.iter().all(|&count| (50..200).contains(&count)), "{tenths:?}");
 }

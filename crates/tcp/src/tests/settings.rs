@@ -91,7 +91,12 @@ fn established_quick_ack_sends_what_was_delayed_and_delays_no_more() {
 #[test]
 fn established_keepalive_is_turned_on_shortened_and_off_again() {
     let keepalive = |secs| {
-        Some(Keepalive { idle: Duration::from_secs(secs), interval: Duration::from_secs(1), probes: 2 })
+        Some(Keepalive {
+            idle: Duration::from_secs(secs),
+            interval: Duration::from_secs(1),
+            probes: 2,
+            spread: 0,
+        })
     };
     let mut one = One::established(plain());
     assert_eq!(one.due_in(), None);

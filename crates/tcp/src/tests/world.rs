@@ -249,7 +249,9 @@ impl End {
         if let (Some(block), Half::Open(tcb)) = (duplicate, &mut self.half) {
             replies.push(tcb.report_duplicate(cx, &held, block));
         }
-        if let Reply::Ack(reply) | Reply::Challenge(reply) | Reply::Reset(reply) = outcome.reply {
+        if let Reply::Ack(reply) | Reply::Challenge(reply) | Reply::Alive(reply) | Reply::Reset(reply) =
+            outcome.reply
+        {
             replies.push(reply);
         }
         replies

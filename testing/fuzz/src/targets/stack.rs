@@ -277,7 +277,7 @@ fn tcp_config(settings: u8) -> Config {
         window_scale: !has(1),
         sack: has(2),
         nagle: has(3),
-        keepalive: has(4).then_some(Keepalive { idle: second, interval: second, probes: 3 }),
+        keepalive: has(4).then_some(Keepalive { idle: second, interval: second, probes: 3, spread: 0 }),
         delayed_ack: if has(5) { None } else { default.delayed_ack },
         receive_window: if has(7) { 2_048 } else { 16 * 1024 },
         ..default

@@ -30,7 +30,8 @@ fn hoard(attacker: &mut Attacker, port: u16, one_address: bool) {
 
 /// A listener that lets go of peers that do not answer.
 fn watchful(port: u16, limits: AcceptLimits) -> ListenConfig {
-    let keepalive = Keepalive { idle: Duration::from_secs(20), interval: Duration::from_secs(5), probes: 2 };
+    let keepalive =
+        Keepalive { idle: Duration::from_secs(20), interval: Duration::from_secs(5), probes: 2, spread: 0 };
     let tcp = Config { keepalive: Some(keepalive), ..Config::default() };
     ListenConfig { tcp, limits, ..ListenConfig::new(port) }
 }

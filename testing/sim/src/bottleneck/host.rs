@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use freeway_base::{HashKey, Instant, Seed};
 use freeway_mem::{Arena, PacketPool, PoolConfig, RxBurst, TxBurst};
 use freeway_stack::net::{IfaceId, InterfaceConfig, RxChecksum};
-use freeway_stack::{Application, Conn, ConnectConfig, ListenConfig, Stack, StackConfig};
+use freeway_stack::{Application, Conn, ConnId, ConnectConfig, ListenConfig, Stack, StackConfig};
 use freeway_wire::{MacAddr, Protocol, ethernet, ipv4, tcp};
 
 use super::Flow;
@@ -31,6 +31,8 @@ pub(super) struct Host {
     pub(super) app: Ends,
     iface: IfaceId,
     touched: bool,
+    /// The connections opened, by flow.
+    pub(super) opened: Vec<ConnId>,
 }
 
 impl Host {
@@ -72,7 +74,7 @@ impl Host {
         };
         let iface = stack.net.add_interface(interface).expect("the interface is right");
         let app = Ends { delivered: vec![0; flows.len()], is_sender: addr == SENDER };
-        Self { stack, app, iface, touched: true }
+        Self { stack, app, iface, touched: true, opened: Vec::new() }
     }
 
     pub(super) fn open(&mut self, number: usize, flow: &Flow) {
@@ -85,6 +87,7 @@ impl Host {
         };
         let id = self.stack.connect(&connect).expect("there is room and a route");
         *self.stack.conn(id).expect("it was just opened").state() = flow.bytes;
+        self.opened.push(id);
         self.touched = true;
     }
 

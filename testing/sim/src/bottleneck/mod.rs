@@ -14,7 +14,7 @@ mod road;
 use std::collections::BTreeMap;
 
 use freeway_base::{Duration, Instant, Rng, Seed};
-use freeway_tcp::Config;
+use freeway_tcp::{Config, Info};
 
 use host::Host;
 pub use road::Road;
@@ -96,6 +96,17 @@ impl World {
     /// Time since the beginning.
     pub fn age(&self) -> Duration {
         self.now - self.begun
+    }
+
+    /// What the sender of a flow knows of it, while it is open.
+    pub fn info(&self, flow: usize) -> Option<Info> {
+        let wanted = self.sender.opened.get(flow)?;
+        self.sender.stack.connections().find(|(id, _)| id == wanted).map(|(_, info)| info)
+    }
+
+    /// Frames that found the link's queue full, so far.
+    pub const fn overflowed(&self) -> u64 {
+        self.road.dropped
     }
 
     /// What the sender's TCP counted.
