@@ -7,6 +7,7 @@
 
 mod demo;
 mod device;
+mod doctor;
 mod memif;
 mod open;
 mod serve;
@@ -30,12 +31,15 @@ enum Command {
     Serve(serve::Args),
     /// A small tour without any privilege: two hosts in one process.
     Demo(demo::Args),
+    /// Says what this machine lacks to serve well, and the command that mends it.
+    Doctor(doctor::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Doctor(args) => doctor(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -44,4 +48,8 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn doctor(args: &doctor::Args) -> anyhow::Result<()> {
+    doctor::run(args, &serve::cpus(args.cores())?, serve::default_memory()?)
 }

@@ -21,6 +21,11 @@ use crate::device::{Addresses, Cidr, Device, check_gateway};
 use crate::open::{MakePort, Opened, SHARED_PORTS, Wish, open};
 use crate::services::{Service, Services, State};
 
+/// Connections at once by default, over all cores.
+const MAX_CONNECTIONS: u32 = 65_536;
+/// Packet buffers of each core by default.
+const BUFFERS: u32 = 16_384;
+
 /// Serves echo, discard, chargen and HTTP on a device, with a TCP/IP stack of its own.
 ///
 /// Example: freeway serve --dev tap:fw0 --addr 198.18.0.2/24 --http 80 --root /srv/www
@@ -51,10 +56,10 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',', value_name = "CPU,...")]
     cores: Vec<usize>,
     /// Connections at once, over all cores.
-    #[arg(long, default_value_t = 65_536, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    #[arg(long, default_value_t = MAX_CONNECTIONS, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     max_connections: u32,
     /// Packet buffers of each core, 2 KiB or more each.
-    #[arg(long, default_value_t = 16_384, value_name = "N", value_parser = clap::value_parser!(u32).range(256..=8_000_000))]
+    #[arg(long, default_value_t = BUFFERS, value_name = "N", value_parser = clap::value_parser!(u32).range(256..=8_000_000))]
     buffers: u32,
     /// Port of the HTTP server; 0 for none.
     #[arg(long, default_value_t = 80, value_name = "PORT")]
@@ -205,7 +210,7 @@ fn ports(args: &Args) -> Result<Vec<(Service, u16)>> {
 }
 
 /// The processors to run on. Linux keeps the first one, when there is another.
-fn cpus(wanted: &[usize]) -> Result<Vec<usize>> {
+pub(crate) fn cpus(wanted: &[usize]) -> Result<Vec<usize>> {
     let allowed = allowed_cpus().context("the processors of this process cannot be asked for")?;
     if wanted.is_empty() {
         let others = allowed.get(1..).filter(|others| !others.is_empty());
@@ -256,6 +261,13 @@ fn host(args: &Args, cores: usize) -> Result<HostConfig> {
         );
     }
     Ok(config)
+}
+
+/// What one core's packets and tables take with the defaults, in bytes.
+pub(crate) fn default_memory() -> Result<u64> {
+    let secrets = Secrets::random().context("the system gives no random numbers")?;
+    let config = HostConfig::new(secrets).max_connections(MAX_CONNECTIONS).buffers(BUFFERS);
+    Ok(config.arena_bytes::<State>() as u64)
 }
 
 /// What Linux says can be allocated without swapping, in bytes.

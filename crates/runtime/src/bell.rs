@@ -19,15 +19,20 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
+use freeway_base::Instant;
 use rustix::event::{EventfdFlags, eventfd};
+
+use crate::clock::uptime;
 
 /// What wakes one core: silent while the core is awake, an eventfd to sleep on while it is not. No wake-up is lost.
 #[derive(Debug)]
 pub struct Bell {
     fd: OwnedFd,
     armed: AtomicBool,
+    /// When it was rung last, in nanoseconds of [`uptime`]; 0 before the first time. Only a ring that wakes writes it.
+    rung_at: AtomicU64,
 }
 
 impl Bell {
@@ -38,7 +43,7 @@ impl Bell {
     /// No file descriptor to be had.
     pub fn new() -> io::Result<Arc<Self>> {
         let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Arc::new(Self { fd, armed: AtomicBool::new(false) }))
+        Ok(Arc::new(Self { fd, armed: AtomicBool::new(false), rung_at: AtomicU64::new(0) }))
     }
 
     /// Wakes the owner if it sleeps or is about to. What it is to find must have been published before.
@@ -57,8 +62,15 @@ impl Bell {
 
     /// Makes the eventfd readable, armed or not: the next sleep ends at once.
     pub fn signal(&self) {
+        // Written before the descriptor becomes readable, which orders it before the sleeper's look.
+        self.rung_at.store(uptime().as_nanos(), Ordering::Release);
         // The only failure is a counter that is full, and then the descriptor is readable already.
         let _ = rustix::io::write(&self.fd, &1u64.to_ne_bytes());
+    }
+
+    /// When somebody last woke the owner by it, by [`uptime`].
+    pub(crate) fn rung_at(&self) -> Instant {
+        Instant::from_nanos(self.rung_at.load(Ordering::Acquire))
     }
 
     /// Asks to be rung. The owner must look for work once more after this and before it sleeps.

@@ -44,6 +44,12 @@ impl<F: FnMut() -> Instant> Clock for F {
     }
 }
 
+/// The kernel's monotonic clock itself, the same for all threads and processes: for what two threads time together.
+pub(crate) fn uptime() -> Instant {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Instant::from_secs(time.tv_sec as u64) + Duration::from_nanos(time.tv_nsec as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,7 +12,7 @@ use crate::mailbox::{IFACE_MAX, Mailboxes};
 use crate::remote::Relay;
 use crate::sleep::LINKS_MAX;
 use crate::stage::{Bursts, Stage, Stages, Stopwatch};
-use crate::stats::{CoreStats, IdleCounters, MailCounters, Tally, TurnCounters, Visit};
+use crate::stats::{CoreStats, IdleCounters, MailCounters, Tally, TurnCounters, Visit, WakeCounters};
 
 /// Timers that one turn may run. What is left over is due in the next turn, so that a crowd of timers delays
 /// frames by no more than this many.
@@ -56,6 +56,7 @@ pub struct Core<A: Application> {
     stages: Stages,
     bursts: Bursts,
     pub(crate) idle: IdleCounters,
+    pub(crate) wake: WakeCounters,
 }
 
 /// What one turn did.
@@ -112,6 +113,7 @@ impl<A: Application> Core<A> {
             stages: Stages::default(),
             bursts: Bursts::default(),
             idle: IdleCounters::default(),
+            wake: WakeCounters::default(),
         }
     }
 
@@ -228,6 +230,11 @@ impl<A: Application> Core<A> {
         &self.idle
     }
 
+    /// How late the core woke since the start.
+    pub fn wake(&self) -> &WakeCounters {
+        &self.wake
+    }
+
     /// What passed between this core and the others since the start.
     pub fn mail(&self) -> &MailCounters {
         &self.mail.counters
@@ -263,6 +270,7 @@ impl<A: Application> Tally for Core<A> {
     fn visit(&self, visit: &mut Visit<'_>) {
         visit("turns", &mut self.turns.iter());
         visit("idle", &mut self.idle.iter());
+        visit("wake", &mut self.wake.iter());
         visit("mail", &mut self.mail.counters.iter());
         let StackCounters { net, udp, tcp } = self.stack.counters();
         visit("net", &mut net.iter());

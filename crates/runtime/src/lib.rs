@@ -61,5 +61,5 @@ pub use crate::running::{CorePanic, Running, StatsReader};
 pub use crate::runtime::{BuildError, Runtime, RuntimeConfig, Seat, StartError};
 pub use crate::sleep::Woke;
 pub use crate::stage::{Bursts, Stage, Stages};
-pub use crate::stats::{CoreStats, Group, IdleCounters, MailCounters, TurnCounters};
+pub use crate::stats::{CoreStats, Group, IdleCounters, MailCounters, TurnCounters, WakeCounters};
 pub use crate::stop::StopHandle;

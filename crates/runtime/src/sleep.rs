@@ -3,14 +3,13 @@
 //! The order matters: ask every source for a wake-up, look at every source once more, and only then sleep. A
 //! frame that comes between the asking and the sleeping makes a descriptor readable, so the sleep ends at once.
 
-use std::time;
-
 use arrayvec::ArrayVec;
 use freeway_base::{Duration, Instant};
 use freeway_port::Armed;
 use freeway_stack::Application;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::clock::uptime;
 use crate::core::Core;
 use crate::link::Link;
 use crate::mailbox::Mailboxes;
@@ -32,6 +31,15 @@ pub enum Woke {
     Timeout,
 }
 
+/// What ended a sleep, as far as its moment is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Cause {
+    Deadline,
+    RungAt(Instant),
+    /// A device, or no sleep at all.
+    Untold,
+}
+
 impl<A: Application> Core<A> {
     /// Sleeps until something arrives or the next deadline comes, but no longer than `at_most`. Does not sleep
     /// at all if there is something to do.
@@ -40,10 +48,17 @@ impl<A: Application> Core<A> {
         let woke = if span == Duration::ZERO {
             Woke::Awake
         } else {
-            let fell_asleep = time::Instant::now();
-            let woke = arm_and_wait(&mut self.links, &mut self.mail, span);
+            let fell_asleep = uptime();
+            let (woke, cause) = arm_and_wait(&mut self.links, &mut self.mail, span);
             if woke != Woke::Awake {
-                self.idle.asleep_ns += Duration::from(fell_asleep.elapsed()).as_nanos();
+                let awake = uptime();
+                self.idle.asleep_ns += awake.since(fell_asleep).as_nanos();
+                match cause {
+                    Cause::Deadline => self.wake.note(awake.since(fell_asleep + span)),
+                    Cause::RungAt(at) if at >= fell_asleep => self.wake.note(awake.since(at)),
+                    // One that was rung before, and too late for the sleep it was for, says nothing of this one.
+                    Cause::RungAt(_) | Cause::Untold => {}
+                }
             }
             woke
         };
@@ -68,7 +83,7 @@ impl<A: Application> Core<A> {
 }
 
 /// Asks everyone for a wake-up, looks once more, and waits for `span`.
-fn arm_and_wait(links: &mut [Link], mail: &mut Mailboxes, span: Duration) -> Woke {
+fn arm_and_wait(links: &mut [Link], mail: &mut Mailboxes, span: Duration) -> (Woke, Cause) {
     mail.bell().arm();
     let mut awake = mail.has_mail() || links.iter_mut().any(Link::has_relay_work);
     let mut rung = false;
@@ -92,8 +107,13 @@ fn arm_and_wait(links: &mut [Link], mail: &mut Mailboxes, span: Duration) -> Wok
             link.port.disarm();
         }
     }
+    let cause = match woke {
+        Woke::Timeout => Cause::Deadline,
+        Woke::Descriptor if rung => Cause::RungAt(mail.bell().rung_at()),
+        Woke::Descriptor | Woke::Awake => Cause::Untold,
+    };
     mail.bell().disarm(rung);
-    woke
+    (woke, cause)
 }
 
 fn wait(sources: &mut [PollFd<'_>], span: Duration) -> Woke {
@@ -109,6 +129,8 @@ fn wait(sources: &mut [PollFd<'_>], span: Duration) -> Woke {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use std::time;
 
     use freeway_base::{HashKey, Rng, Seed};
     use freeway_mem::{PacketPool, RxBurst, TxBurst};
@@ -137,7 +159,7 @@ mod tests {
         mut arrived: impl FnMut(&mut [Link], &mut Mailboxes) -> bool,
     ) {
         while !arrived(links, mail) {
-            let woke = arm_and_wait(links, mail, Duration::from_secs(20));
+            let (woke, _) = arm_and_wait(links, mail, Duration::from_secs(20));
             assert_ne!(woke, Woke::Timeout, "a wake-up was lost");
         }
     }
@@ -194,7 +216,10 @@ mod tests {
     #[test]
     fn a_sleep_ends_when_its_time_is_up() {
         let mut mail = Mailboxes::single().unwrap();
-        assert_eq!(arm_and_wait(&mut [], &mut mail, Duration::from_millis(2)), Woke::Timeout);
+        assert_eq!(
+            arm_and_wait(&mut [], &mut mail, Duration::from_millis(2)),
+            (Woke::Timeout, Cause::Deadline)
+        );
     }
 
     #[test]
@@ -203,14 +228,19 @@ mod tests {
         let mut all = mesh(2, &MailConfig::default()).unwrap();
         all[0].hand_over(1, LAN, &packet(&pool, b"frame"));
         all[0].send();
-        assert_eq!(arm_and_wait(&mut [], &mut all[1], Duration::from_secs(20)), Woke::Awake);
+        let (woke, cause) = arm_and_wait(&mut [], &mut all[1], Duration::from_secs(20));
+        assert_eq!((woke, cause), (Woke::Awake, Cause::Untold));
     }
 
     #[test]
     fn a_bell_ends_a_sleep_once() {
         let mut mail = Mailboxes::single().unwrap();
+        let before = uptime();
         mail.bell().signal();
-        assert_eq!(arm_and_wait(&mut [], &mut mail, Duration::from_secs(20)), Woke::Descriptor);
-        assert_eq!(arm_and_wait(&mut [], &mut mail, Duration::from_millis(1)), Woke::Timeout);
+        let after = uptime();
+        let (woke, cause) = arm_and_wait(&mut [], &mut mail, Duration::from_secs(20));
+        let Cause::RungAt(at) = cause else { panic!("{cause:?}") };
+        assert!(woke == Woke::Descriptor && before <= at && at <= after);
+        assert_eq!(arm_and_wait(&mut [], &mut mail, Duration::from_millis(1)).0, Woke::Timeout);
     }
 }

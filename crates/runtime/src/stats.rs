@@ -1,6 +1,6 @@
 //! What a core counts, as a reader sees it.
 
-use freeway_base::Instant;
+use freeway_base::{Duration, Instant};
 
 use crate::stage::{Bursts, Stages};
 
@@ -37,6 +37,53 @@ freeway_base::counters! {
         woken_by_timer,
         /// Nanoseconds asleep.
         asleep_ns,
+    }
+}
+
+freeway_base::counters! {
+    /// How late a core was that slept: from the moment it was to wake, a deadline or the ring of another core's bell,
+    /// to its next turn. The kernel does not say when a device became readable, so sleeps that a device ended are not
+    /// among them.
+    pub struct WakeCounters {
+        /// Wake-ups whose moment is known.
+        wakes,
+        /// Nanoseconds late, all together.
+        late_ns,
+        /// The most that one was late, in nanoseconds.
+        late_ns_max,
+        /// Wake-ups no more than 8 µs late.
+        late_us_8,
+        /// More than that, and no more than 32 µs late; and so on.
+        late_us_32,
+        /// See above.
+        late_us_128,
+        /// See above.
+        late_us_512,
+        /// See above.
+        late_us_2048,
+        /// See above.
+        late_us_8192,
+        /// Later than that.
+        late_us_more,
+    }
+}
+
+impl WakeCounters {
+    /// Counts a wake-up that came so late.
+    pub(crate) fn note(&mut self, late: Duration) {
+        let ns = late.as_nanos();
+        self.wakes += 1;
+        self.late_ns += ns;
+        self.late_ns_max = self.late_ns_max.max(ns);
+        *match late.as_micros() {
+            0..=7 => &mut self.late_us_8,
+            8..=31 => &mut self.late_us_32,
+            32..=127 => &mut self.late_us_128,
+            128..=511 => &mut self.late_us_512,
+            512..=2_047 => &mut self.late_us_2048,
+            2_048..=8_191 => &mut self.late_us_8192,
+            _ => &mut self.late_us_more,
+        } += 1;
     }
 }
 
@@ -85,7 +132,7 @@ pub struct CoreStats {
     pub stages: Stages,
     /// Sizes of the bursts received.
     pub bursts: Bursts,
-    /// Everything else by group: the loop's (`turns`, `idle`, `mail`), the stack's, and one group a port.
+    /// Everything else by group: the loop's (`turns`, `idle`, `wake`, `mail`), the stack's, and one group a port.
     pub groups: Vec<Group>,
 }
 
@@ -152,5 +199,34 @@ impl CoreStats {
         self.bursts.counts.iter_mut().for_each(&mut visit);
         let counters = self.groups.iter_mut().flat_map(|group| &mut group.counters);
         counters.for_each(|(_, value)| visit(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wake_ups_are_counted_by_how_late_they_came() {
+        let mut wake = WakeCounters::default();
+        for us in [0, 7, 8, 100, 300, 2_000, 8_191, 8_192, 1_000_000] {
+            wake.note(Duration::from_micros(us));
+        }
+        let WakeCounters {
+            wakes,
+            late_ns,
+            late_ns_max,
+            late_us_8,
+            late_us_32,
+            late_us_128,
+            late_us_512,
+            late_us_2048,
+            late_us_8192,
+            late_us_more,
+        } = wake;
+        assert_eq!((wakes, late_ns, late_ns_max), (9, 1_018_798_000, 1_000_000_000));
+        let buckets =
+            [late_us_8, late_us_32, late_us_128, late_us_512, late_us_2048, late_us_8192, late_us_more];
+        assert_eq!(buckets, [2, 1, 1, 1, 1, 1, 2]);
     }
 }

@@ -174,7 +174,7 @@ fn a_running_core_shows_its_counters() {
     eventually(|| reader.read()[0].get("turns", "turns").unwrap() > 0);
     let stats = running.stop().unwrap().remove(0);
     let groups: Vec<&str> = stats.groups.iter().map(|group| group.name.as_str()).collect();
-    assert_eq!(groups, ["turns", "idle", "mail", "net", "udp", "tcp", "tables"]);
+    assert_eq!(groups, ["turns", "idle", "wake", "mail", "net", "udp", "tcp", "tables"]);
     assert_eq!(stats.get("turns", "busy_turns"), Some(0));
     assert_eq!(stats.get("tables", "connections_max"), Some(16));
     assert_eq!(stats.stages.total(), 0);
@@ -223,5 +223,8 @@ fn an_idle_core_uses_less_than_one_percent_of_its_cpu() {
         assert!(used < start.elapsed() / 100, "{idle}: {used:?} of {:?}", start.elapsed());
         assert!(stats.get("idle", "sleeps").unwrap() < 20, "{stats:?}");
         assert!(stats.get("idle", "asleep_ns").unwrap() > 900_000_000);
+        // The stop rings, and the deadline for publishing ends a sleep.
+        assert!(stats.get("wake", "wakes").unwrap() > 0, "{stats:?}");
+        assert!(stats.get("wake", "late_ns").unwrap() > 0, "{stats:?}");
     }
 }

@@ -9,6 +9,7 @@ use freeway_port::{Capabilities, PortInfo, RxChecksum, Steering};
 
 use crate::config::{AfxdpConfig, Checksum, Mode};
 use crate::error::AfxdpError;
+use crate::ethtool::Ethtool;
 use crate::netlink::{Link, Netlink};
 use crate::port::Afxdp;
 use crate::program::{Program, Verdicts};
@@ -68,7 +69,7 @@ impl Device {
         if link.mac.is_none() {
             return Err(AfxdpError::NotEthernet(name));
         }
-        let there = sys::rx_queues(&name).unwrap_or(link.rx_queues_max);
+        let there = Ethtool::of(&name).and_then(|ethtool| ethtool.rx_queues()).unwrap_or(link.rx_queues_max);
         let queues = config.queues.unwrap_or(there);
         if queues > there {
             return Err(AfxdpError::Queues { name, wanted: queues, there });

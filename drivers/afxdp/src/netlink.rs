@@ -22,6 +22,8 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
+use crate::inspect::Attached;
+
 /// An interface as the kernel describes it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Link {
@@ -33,7 +35,10 @@ pub(crate) struct Link {
     pub(crate) is_veth: bool,
     /// The receive queues there is room for.
     pub(crate) rx_queues_max: u32,
-    pub(crate) has_xdp: bool,
+    pub(crate) attached: Attached,
+    pub(crate) is_loopback: bool,
+    /// The interface of this namespace that it is tied to: a veth's other end.
+    pub(crate) peer_here: Option<u32>,
 }
 
 /// A conversation with the kernel about this thread's network namespace.
@@ -61,6 +66,16 @@ impl Netlink {
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// All interfaces.
+    pub(crate) fn links(&mut self) -> io::Result<Vec<Link>> {
+        let answers = self.ask(RouteNetlinkMessage::GetLink(LinkMessage::default()), NLM_F_DUMP)?;
+        let link = |answer| match answer {
+            RouteNetlinkMessage::NewLink(link) => Some(link_of(&link)),
+            _ => None,
+        };
+        Ok(answers.into_iter().filter_map(link).collect())
     }
 
     /// The addresses of interface `index`, each with the length of its prefix in bits. IPv6 ones of the link alone are
@@ -259,8 +274,10 @@ fn receive(socket: &Socket) -> io::Result<Vec<NetlinkMessage<RouteNetlinkMessage
 }
 
 fn link_of(message: &LinkMessage) -> Link {
+    let mut is_elsewhere = false;
     let mut link = Link {
         index: message.header.index,
+        is_loopback: message.header.flags.contains(LinkFlags::Loopback),
         is_up: message.header.flags.contains(LinkFlags::Up),
         rx_queues_max: 1,
         ..Link::default()
@@ -275,13 +292,22 @@ fn link_of(message: &LinkMessage) -> Link {
                 link.is_veth = infos.iter().any(|info| matches!(info, LinkInfo::Kind(InfoKind::Veth)));
             }
             LinkAttribute::Xdp(xdp) => {
-                link.has_xdp = xdp
-                    .iter()
-                    .any(|part| matches!(part, LinkXdp::Attached(how) if !matches!(how, XdpAttached::None)));
+                let how = xdp.iter().find_map(|part| match part {
+                    LinkXdp::Attached(how) => Some(how),
+                    _ => None,
+                });
+                link.attached = match how {
+                    None | Some(XdpAttached::None) => Attached::None,
+                    Some(XdpAttached::SocketBuffer) => Attached::Generic,
+                    Some(_) => Attached::Native,
+                };
             }
+            LinkAttribute::Link(index) => link.peer_here = Some(*index),
+            LinkAttribute::LinkNetNsId(_) => is_elsewhere = true,
             _ => {}
         }
     }
+    link.peer_here = link.peer_here.filter(|_| !is_elsewhere);
     link
 }
 

@@ -1,6 +1,6 @@
 //! The system calls on sockets and interfaces that have no safe wrapper.
 //!
-//! Sources: linux/if_xdp.h, linux/ethtool.h, linux/sockios.h, linux/if_packet.h, socket(7), packet(7).
+//! Sources: linux/if_xdp.h, linux/if_packet.h, socket(7), packet(7).
 
 use std::ffi::{c_int, c_void};
 use std::io;
@@ -17,9 +17,6 @@ const XDP_OPTIONS_ZEROCOPY: u32 = 1;
 const SO_BUSY_POLL: c_int = 46;
 const SO_PREFER_BUSY_POLL: c_int = 69;
 const SO_BUSY_POLL_BUDGET: c_int = 70;
-
-const SIOCETHTOOL: u64 = 0x8946;
-const ETHTOOL_GCHANNELS: u32 = 0x3c;
 
 fn set(fd: BorrowedFd<'_>, level: c_int, name: c_int, value: u32) -> io::Result<()> {
     let len = size_of::<u32>() as libc::socklen_t;
@@ -62,49 +59,6 @@ pub(crate) fn is_zero_copy(fd: BorrowedFd<'_>) -> io::Result<bool> {
     // SAFETY: needed for an option that rustix does not know. The kernel writes at most `len` bytes to `options`.
     let result = unsafe { libc::getsockopt(fd.as_raw_fd(), SOL_XDP, XDP_OPTIONS, value, &raw mut len) };
     if result == 0 { Ok(options & XDP_OPTIONS_ZEROCOPY != 0) } else { Err(io::Error::last_os_error()) }
-}
-
-/// `struct ethtool_channels`.
-#[repr(C)]
-#[derive(Default)]
-struct Channels {
-    command: u32,
-    rx_max: u32,
-    tx_max: u32,
-    other_max: u32,
-    combined_max: u32,
-    rx: u32,
-    tx: u32,
-    other: u32,
-    combined: u32,
-}
-
-/// `struct ifreq`, as far as `SIOCETHTOOL` looks.
-#[repr(C)]
-struct InterfaceRequest {
-    name: [u8; libc::IFNAMSIZ],
-    data: *mut c_void,
-    rest: [u8; 16],
-}
-
-/// How many receive queues are in use on interface `name`. Not all drivers tell.
-pub(crate) fn rx_queues(name: &str) -> io::Result<u32> {
-    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
-    let mut channels = Channels { command: ETHTOOL_GCHANNELS, ..Channels::default() };
-    let mut request = InterfaceRequest {
-        name: [0; libc::IFNAMSIZ],
-        data: (&raw mut channels).cast::<c_void>(),
-        rest: [0; 16],
-    };
-    // The last byte stays zero.
-    request.name[..libc::IFNAMSIZ - 1].iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
-    // SAFETY: needed for an ioctl that rustix does not know. The kernel reads the request and writes the channels,
-    // both of which live on and are laid out as it expects.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL as _, &raw mut request) };
-    if result != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok((channels.rx + channels.combined).max(1))
 }
 
 /// `struct packet_mreq`.

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::IpAddr;
 
 use crate::error::AfxdpError;
+use crate::inspect::Attached;
 use crate::netlink::Netlink;
 
 /// What the name of Freeway's end has behind that of Linux's.
@@ -96,10 +97,10 @@ fn remove_leftover(netlink: &mut Netlink, near: &str, far: &str) -> Result<(), A
     let failed = |error| AfxdpError::system("ask about", near, error);
     let Some(near_link) = netlink.link(near).map_err(failed)? else { return Ok(()) };
     match netlink.link(far).map_err(failed)? {
-        Some(far_link) if near_link.is_veth && far_link.is_veth && !far_link.has_xdp => {
+        Some(far_link) if near_link.is_veth && far_link.is_veth && far_link.attached == Attached::None => {
             netlink.delete(near_link.index).map_err(|error| AfxdpError::system("remove", near, error))
         }
-        Some(far_link) if far_link.has_xdp => Err(AfxdpError::Busy(far_link.name)),
+        Some(far_link) if far_link.attached != Attached::None => Err(AfxdpError::Busy(far_link.name)),
         _ => {
             let error =
                 std::io::Error::new(std::io::ErrorKind::AlreadyExists, "an interface of that name is there");
