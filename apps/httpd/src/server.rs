@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use freeway::{Conn, Duration, Instant, Lent, Stack};
-use freeway_http1::request::{self, Method, Parsed};
-use freeway_http1::response::HEAD_MAX;
-use freeway_http1::{DecodedPath, Head, PathError, Request, Status};
+use freeway_http1::head::HEAD_MAX;
+use freeway_http1::{
+    DecodedPath, Framing, Head, Limits, Method, Parsed, PathError, Request, Status, request, space,
+};
 
 use crate::documents::Documents;
 
@@ -161,7 +162,8 @@ impl Server {
             let len = conn.copy_readable(&mut self.scratch);
             &self.scratch[..len]
         };
-        let (answer, consumed) = match request::parse(bytes) {
+        let mut fields = space();
+        let (answer, consumed) = match request::parse(bytes, &mut fields, &Limits::default()) {
             Ok(Parsed::Complete(request)) => (self.choose(&request), request.head_len),
             Ok(Parsed::Partial) if bytes.len() < REQUEST_MAX => return false,
             Ok(Parsed::Partial) => (Answer::error(Status::HEADERS_TOO_LARGE), 0),
@@ -173,24 +175,28 @@ impl Server {
     }
 
     /// What a request is answered with.
-    fn choose(&self, request: &Request<'_>) -> Answer {
-        let found = match DecodedPath::decode(request.target) {
+    fn choose(&self, request: &Request<'_, '_>) -> Answer {
+        let found = match DecodedPath::decode(request.target.path) {
             Ok(path) => self.by_path.get(path.as_bytes()).copied().ok_or(Status::NOT_FOUND),
             Err(PathError::TooLong) => Err(Status::URI_TOO_LONG),
             Err(PathError::Malformed) => Err(Status::BAD_REQUEST),
         };
         let (status, document) = match (request.method, found) {
-            (Method::Other, _) => (Status::METHOD_NOT_ALLOWED, None),
+            (method, _) if !method.is_read() => (Status::METHOD_NOT_ALLOWED, None),
             (_, Ok(document)) => (Status::OK, Some(document)),
             (_, Err(status)) => (status, None),
         };
         // A body too long to skip ends the connection instead.
-        let skip = u16::try_from(request.body_len).ok();
+        let skip = match request.framing {
+            Framing::None => Some(0),
+            Framing::Length(len) => u16::try_from(len).ok(),
+            Framing::Chunked => None,
+        };
         Answer {
             status,
             document,
             head_only: request.method == Method::Head,
-            close: !request.keep_alive || skip.is_none(),
+            close: !request.keep_alive() || skip.is_none(),
             skip: skip.unwrap_or(0),
         }
     }
@@ -221,7 +227,8 @@ impl Server {
         if answer.close {
             head.field("Connection", b"close");
         }
-        conn.write(head.finish());
+        // The few fields above fit by far.
+        conn.write(head.finish().unwrap_or_default());
         if body.is_none() && !answer.head_only {
             conn.write(answer.status.reason.as_bytes());
             conn.write(b"\n");
