@@ -12,6 +12,6 @@ pub mod hash;
 pub mod rng;
 pub mod time;
 
-pub use hash::{FlowHash, HashKey};
+pub use hash::{FlowHash, HashKey, shared_hash};
 pub use rng::{Rng, Seed};
 pub use time::{Duration, Instant};

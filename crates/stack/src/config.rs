@@ -84,6 +84,11 @@ pub struct StackConfig {
     pub flow_key: HashKey,
     /// The secret of initial sequence numbers and timestamp offsets (RFC 6528, RFC 7323).
     pub sequence_key: HashKey,
+    /// Makes and takes the Fast Open cookies of a pool of servers that share this key, as Linux does with
+    /// `net.ipv4.tcp_fastopen_key` (the key's four words, each little-endian): SipHash-2-4 of the peer's address and ours.
+    /// Such cookies are good until the key is changed. Default none: cookies under a key of this host's own, which
+    /// changes with time.
+    pub fast_open_key: Option<[u8; 16]>,
 }
 
 /// A configuration that cannot be built.
@@ -143,6 +148,7 @@ impl StackConfig {
             ephemeral_ports: 32_768..=65_535,
             flow_key,
             sequence_key,
+            fast_open_key: None,
         }
     }
 

@@ -312,6 +312,12 @@ impl<S: Copy + Default + 'static> Stack<S> {
         self.tcp.connect(self.now, &mut self.net, config)
     }
 
+    /// Bytes that could travel in the SYN of a connection to `peer` with Fast Open, were it opened now: none before the
+    /// server has given out a cookie (RFC 7413, section 4.1.3). What it writes beyond them follows the handshake.
+    pub fn fast_open_room(&self, peer: IpAddr, tcp: &freeway_tcp::Config) -> u16 {
+        self.tcp.fast_open_room(self.now, peer, tcp)
+    }
+
     /// A handle on a connection, while it lives.
     pub fn conn(&mut self, id: ConnId) -> Option<Conn<'_, S>> {
         let connection = self.tcp.connections.get(id.index)?;

@@ -31,7 +31,7 @@ impl Tcb {
         }
         let Some(stamps) = arrival.repr.options.timestamps else {
             // Section 3.2: SHOULD be dropped. A SYN is none of this connection's: it is challenged below.
-            if arrival.has(Flags::SYN) {
+            if arrival.has(Flags::SYN) || !cx.config.require_timestamps {
                 return Step::Continue(());
             }
             outcome.dropped = Some(DropReason::MissingTimestamp);

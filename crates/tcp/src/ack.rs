@@ -192,7 +192,8 @@ impl Tcb {
         (bytes, marked): (u32, bool),
     ) {
         let rtt_us = self.measure_by_flight(cx, arrival, flight);
-        let ack = Ack { marked, ..self.as_ack(cx, bytes, rtt_us) };
+        let limited = self.is_limited(flight);
+        let ack = Ack { marked, limited, ..self.as_ack(cx, bytes, rtt_us) };
         if self.marks.contains(Marks::UNEVEN) {
             self.on_uneven_progress(cx, arrival, Some(flight), &ack);
             return;
@@ -206,6 +207,12 @@ impl Tcb {
         } else {
             self.restart_resend_timer(cx);
         }
+    }
+
+    /// Whether the congestion window is what holds the sender back, so that it may grow.
+    pub(crate) fn is_limited(&self, flight: &Flight) -> bool {
+        let doubles = self.congestion.in_slow_start() && flight.epoch.may_double(self.congestion.cwnd);
+        self.marks.contains(Marks::CWND_LIMITED) || doubles
     }
 
     /// SND.UNA becomes `ack`; returns the bytes that were acknowledged.

@@ -1,6 +1,6 @@
 //! The ends of a connection: CLOSE, ABORT, and what follows the acknowledgment of a FIN.
 
-use freeway_wire::tcp::Flags;
+use freeway_wire::tcp::{Flags, SackBlocks};
 
 use crate::arrival::Step;
 use crate::clock::Tick;
@@ -48,13 +48,18 @@ impl Tcb {
 
     /// The user's ABORT (RFC 9293, section 3.10.5): the connection is CLOSED at once, and the reset that the
     /// peer is to get is returned, where it is due one.
-    pub fn abort(&mut self, _cx: &Context<'_>) -> Option<Outgoing> {
+    ///
+    /// It carries a timestamp where they were agreed on (RFC 7323, section 3.2: SHOULD).
+    pub fn abort(&mut self, cx: &Context<'_>) -> Option<Outgoing> {
         let informs = matches!(
             self.state,
             State::SynReceived | State::Established | State::FinWait1 | State::FinWait2 | State::CloseWait
         );
         self.end();
-        informs.then(|| Outgoing::control(Flags::RST | Flags::ACK, self.snd_nxt, self.rcv_nxt))
+        informs.then(|| Outgoing {
+            options: self.options(cx, SackBlocks::NONE),
+            ..Outgoing::control(Flags::RST | Flags::ACK, self.snd_nxt, self.rcv_nxt)
+        })
     }
 
     /// CLOSED, whatever was before.

@@ -72,6 +72,16 @@ pub struct Config {
     /// Segments acknowledged at once while a connection is young, so that the peer's slow start is not
     /// halved. Default 16.
     pub quick_acks: u8,
+    /// Delays the acknowledgment of the peer's FIN as that of data, so that it may ride on what the application says to
+    /// the end of the stream, if it has sent any data. Default off: an application that answers in the same turn saves
+    /// the segment anyway.
+    pub delayed_fin_ack: bool,
+    /// Drops segments without a timestamp where both sides have agreed on them, as RFC 7323, section 3.2, says one
+    /// SHOULD; off, they are taken as Linux takes them, with no protection against old ones. Default on.
+    pub require_timestamps: bool,
+    /// Segments by which one acknowledgment opens the window in slow start at most; `None` leaves it to the algorithm: 2
+    /// (RFC 3465), or 8 with HyStart++ (RFC 9406), or as many as it acknowledges where segments are paced. Default none.
+    pub slow_start_step: Option<u16>,
     /// Nagle's algorithm (RFC 9293, SHLD-7) with Minshall's modification: no small segment while another one is in
     /// flight. Default off.
     pub nagle: bool,
@@ -160,6 +170,9 @@ impl Default for Config {
             rto_max: Duration::from_secs(60),
             delayed_ack: Some(Duration::from_millis(40)),
             quick_acks: 16,
+            delayed_fin_ack: false,
+            require_timestamps: true,
+            slow_start_step: None,
             nagle: false,
             cork: false,
             path_probing: PathProbing::BlackHole,

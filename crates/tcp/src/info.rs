@@ -9,7 +9,7 @@ use freeway_base::Duration;
 use crate::config::Context;
 use crate::congestion::Algorithm;
 use crate::outcome::Held;
-use crate::recovery::Flight;
+use crate::recovery::{Flight, Phase};
 use crate::state::State;
 use crate::tcb::{Marks, Tcb};
 
@@ -66,6 +66,8 @@ pub struct Info {
     pub sacked: Option<u32>,
     /// Of these, bytes that are taken for lost, while the flight is recorded.
     pub lost: Option<u32>,
+    /// What losses have led to.
+    pub phase: Repair,
     /// How far the path was seen to reorder, in segments, while the flight is recorded.
     pub reordering: Option<u32>,
     /// Retransmissions of the same data by the timer so far.
@@ -124,6 +126,19 @@ pub struct Info {
     pub bytes_retransmitted: Option<u64>,
 }
 
+/// What a connection does about losses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Repair {
+    /// Nothing: there are no signs of any.
+    None,
+    /// Acknowledgments repeat themselves, or report gaps: it waits for more.
+    Doubt,
+    /// Fast recovery.
+    Fast,
+    /// The retransmission timer has expired.
+    Timeout,
+}
+
 impl Tcb {
     /// Figures of the connection that need nobody but itself.
     pub fn info(&self) -> Info {
@@ -150,6 +165,7 @@ impl Tcb {
             in_flight: self.in_flight(),
             sacked: None,
             lost: None,
+            phase: self.repair(),
             reordering: None,
             retries: self.retries,
             retransmitted: self.retransmitted,
@@ -213,6 +229,15 @@ impl Tcb {
             lost: Some(lost),
             delivery_rate: flight.delivery_rate(),
             ..self.info_with(cx, held)
+        }
+    }
+
+    fn repair(&self) -> Repair {
+        match self.recovery.phase() {
+            Phase::Fast => Repair::Fast,
+            Phase::Timeout => Repair::Timeout,
+            Phase::Open if self.in_flight() > 0 && self.recovery.duplicates() > 0 => Repair::Doubt,
+            Phase::Open => Repair::None,
         }
     }
 

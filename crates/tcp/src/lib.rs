@@ -105,7 +105,7 @@ pub use cookie::{Baked, Cookies};
 pub use ecn::{EcnMode, UnknownEcnMode};
 pub use handshake::{SynReceived, SynTimeout, SynVerdict};
 pub use icmp::IcmpError;
-pub use info::Info;
+pub use info::{Info, Repair};
 pub use isn::{isn, timestamp_offset};
 pub use outcome::{Accept, DropReason, Events, Held, Outcome, Pressure, Reply};
 pub use path::{PathProbing, Probe};

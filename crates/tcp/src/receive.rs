@@ -82,11 +82,17 @@ impl Tcb {
         }
     }
 
-    /// The peer's FIN is next: past it, and acknowledged at once.
+    /// The peer's FIN is next: past it, and acknowledged at once, unless that may wait for our own.
     fn consume_fin(&mut self, cx: &Context<'_>) -> Events {
         self.rcv_nxt += 1;
         self.rcv_edge = self.rcv_edge.max(self.rcv_nxt);
-        self.marks.insert(Marks::ACK_NOW);
+        match cx.config.delayed_ack {
+            Some(delay) if self.fin_may_wait(cx) => {
+                self.marks.insert(Marks::ACK_ARMED);
+                self.ack_at = Tick::after(cx.now, delay);
+            }
+            _ => self.marks.insert(Marks::ACK_NOW),
+        }
         match self.state {
             State::Established => self.state = State::CloseWait,
             // Had our FIN been acknowledged, the fifth step would have moved on to FIN-WAIT-2.
@@ -95,6 +101,17 @@ impl Tcb {
             _ => {}
         }
         Events::PEER_FIN
+    }
+
+    /// The peer has sent data before, no full segment is unacknowledged, and nothing else waits at `ack_at`.
+    fn fin_may_wait(&self, cx: &Context<'_>) -> bool {
+        let has_sent_data = self.quick_acks < cx.config.quick_acks;
+        let unacknowledged = self.rcv_nxt.distance_from(self.last_ack);
+        cx.config.delayed_fin_ack
+            && self.state == State::Established
+            && has_sent_data
+            && unacknowledged <= u32::from(self.peer_segment)
+            && !self.marks.intersects(Marks::ACK_NOW.union(Marks::ACK_ARMED).union(Marks::PACED))
     }
 
     /// Reassembly has become contiguous for `len` more bytes behind `rcv_nxt`, and, if `fin`, a FIN behind them.

@@ -132,12 +132,13 @@ impl Tcb {
         self.marks.remove(Marks::FORCE);
         self.time(cx, share.end(), false);
         // RFC 5681 lets the window grow only while it is what limits the sender (RFC 7661 says how much harm the
-        // opposite does): in slow start half a window suffices, because it doubles.
-        let slow_start = self.congestion.in_slow_start();
-        let filled = if slow_start { out.saturating_mul(2) } else { out.saturating_add(self.full()) };
-        self.marks.set(Marks::CWND_LIMITED, filled >= self.congestion.cwnd);
+        // opposite does); in slow start it also grows to twice what was out, of which the flight keeps account.
+        self.marks.set(Marks::CWND_LIMITED, out.saturating_add(self.full()) > self.congestion.cwnd);
         match flight {
-            Some(flight) => self.after_sent(cx, flight, share),
+            Some(flight) => {
+                flight.epoch.note_out(out);
+                self.after_sent(cx, flight, share);
+            }
             // RFC 6298, 5.1.
             None if !self.marks.contains(Marks::RESEND_ARMED) => self.arm_resend(cx),
             None => {}
@@ -277,7 +278,7 @@ impl Tcb {
 
     /// The options of every segment but a SYN.
     #[inline]
-    fn options(&self, cx: &Context<'_>, sack: SackBlocks) -> Options {
+    pub(crate) fn options(&self, cx: &Context<'_>, sack: SackBlocks) -> Options {
         let stamps = Timestamps { value: self.timestamp(cx), echo: self.ts_recent };
         let has_stamps = self.marks.contains(Marks::TIMESTAMPS);
         Options { timestamps: has_stamps.then_some(stamps), sack, ..Options::default() }

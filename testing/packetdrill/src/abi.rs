@@ -29,15 +29,13 @@ use crate::epoll::Report;
 use crate::errno::{Errno, Result, fail};
 use crate::flags::Flags;
 use crate::poll::Polled;
-use crate::stream::Received;
+use crate::stream::{Control, Received};
 use crate::system::System;
 use crate::world::World;
 
 #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_os = "linux"))))]
 compile_error!("how variadic arguments are passed is known for x86-64 and for Linux on AArch64 only");
 
-/// `TCP_CM_INQ`: the message of `TCP_INQ`.
-const TCP_CM_INQ: c_int = 36;
 /// More pieces than this are refused by `readv` and the like (UIO_MAXIOV).
 const PIECES_MAX: usize = 1_024;
 
@@ -494,17 +492,21 @@ unsafe fn fill_message(message: &mut msghdr, received: &Received) {
     }
     message.msg_flags = received.flags;
     let room = core::mem::replace(&mut message.msg_controllen, 0);
-    let Some(unread) = received.unread else { return };
-    let length = size_of::<libc::cmsghdr>() + size_of::<c_int>();
-    // As `CMSG_SPACE` has it: up to the next word.
-    let space = length.next_multiple_of(size_of::<usize>());
-    let mut control = Vec::with_capacity(space);
-    control.extend(length.to_ne_bytes());
-    control.extend(libc::SOL_TCP.to_ne_bytes());
-    control.extend(TCP_CM_INQ.to_ne_bytes());
-    control.extend(unread.to_ne_bytes());
-    control.resize(space, 0);
-    if room < length || message.msg_control.is_null() {
+    let mut control = Vec::new();
+    for Control { level, kind, bytes } in &received.controls {
+        let length = size_of::<libc::cmsghdr>() + bytes.len();
+        let start = control.len();
+        control.extend(length.to_ne_bytes());
+        control.extend(level.to_ne_bytes());
+        control.extend(kind.to_ne_bytes());
+        control.extend(bytes);
+        // As `CMSG_SPACE` has it: up to the next word.
+        control.resize(start + length.next_multiple_of(size_of::<usize>()), 0);
+    }
+    if control.is_empty() {
+        return;
+    }
+    if room < control.len() || message.msg_control.is_null() {
         message.msg_flags |= libc::MSG_CTRUNC;
         return;
     }

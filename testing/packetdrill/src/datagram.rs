@@ -48,7 +48,7 @@ impl World {
             bytes,
             from: address::bytes(family, datagram.from),
             flags: if cut { libc::MSG_TRUNC } else { 0 },
-            unread: None,
+            controls: Vec::new(),
         })
     }
 

@@ -7,6 +7,8 @@ use freeway::TcpConfig;
 use freeway_tcp::EcnMode;
 use freeway_tcp::congestion::Algorithm;
 
+use crate::offload::Offload;
+
 /// Largest shift of a window (RFC 7323, section 2.3).
 const SCALE_MAX: u8 = 14;
 /// The window field without a shift.
@@ -23,8 +25,12 @@ pub(crate) struct Flags {
     pub(crate) send_buffer: u32,
     /// The longest IP packet.
     pub(crate) mtu: u16,
-    /// Whether segments sent back to back are shown as one, as a stack with segmentation offload sends them.
-    pub(crate) merge: bool,
+    /// What is done to segments that leave together.
+    pub(crate) offload: Offload,
+    /// Segments that are handed down at once at least, where there are so many (`tcp_min_tso_segs`).
+    pub(crate) offload_least: u32,
+    /// The key of Fast Open cookies, where it is to be known.
+    pub(crate) fast_open_key: Option<[u8; 16]>,
     /// What random numbers begin with.
     pub(crate) seed: u64,
     /// The host's addresses; without any of a version, the first bind or packet tells.
@@ -33,15 +39,27 @@ pub(crate) struct Flags {
 
 impl Default for Flags {
     fn default() -> Self {
-        // Linux's sockets have Nagle's algorithm on, and take part in ECN when they are asked.
+        // Linux's sockets have Nagle's algorithm on, take part in ECN when they are asked, and more of the kind.
         let tcp = TcpConfig {
             receive_window: WINDOW_UNSCALED,
             receive_window_max: WINDOW_UNSCALED,
             nagle: true,
+            delayed_fin_ack: true,
+            require_timestamps: false,
+            slow_start_step: Some(u16::MAX),
             ecn: EcnMode::Passive,
             ..TcpConfig::default()
         };
-        Self { tcp, send_buffer: 2 << 20, mtu: MTU, merge: false, seed: 1, local: Vec::new() }
+        Self {
+            tcp,
+            send_buffer: 2 << 20,
+            mtu: MTU,
+            offload: Offload::None,
+            offload_least: 2,
+            fast_open_key: None,
+            seed: 1,
+            local: Vec::new(),
+        }
     }
 }
 
@@ -76,7 +94,15 @@ impl Flags {
                 "cc" => flags.tcp.congestion = algorithm(value).with_context(bad)?,
                 "mtu" => flags.mtu = number(value).with_context(bad)?,
                 "iw" => flags.tcp.initial_window = number(value).with_context(bad)?,
-                "tso" => flags.merge = switch(value).with_context(bad)?,
+                "tso" => match value {
+                    "on" => flags.offload = Offload::Large,
+                    "off" => flags.offload = Offload::Cut,
+                    _ => {
+                        flags.offload = Offload::Large;
+                        flags.offload_least = number(value).with_context(bad)?;
+                    }
+                },
+                "tfokey" => flags.fast_open_key = Some(key_of(value).with_context(bad)?),
                 "seed" => flags.seed = number(value).with_context(bad)?,
                 "local" => flags.local.push(value.parse().with_context(bad)?),
                 _ => bail!("`{key}` is no flag: see testing/packetdrill/README.md"),
@@ -118,6 +144,14 @@ where
     T::Err: std::error::Error + Send + Sync + 'static,
 {
     Ok(value.parse()?)
+}
+
+/// A key as Linux's `tcp_fastopen_key` has it: four words in hexadecimal, with dashes between them.
+fn key_of(value: &str) -> Result<[u8; 16]> {
+    let words: Vec<u32> =
+        value.split('-').map(|word| u32::from_str_radix(word, 16)).collect::<std::result::Result<_, _>>()?;
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    bytes.try_into().ok().context("four words")
 }
 
 /// The algorithm of a name, Linux's names included.

@@ -118,6 +118,7 @@ impl Host {
         stack.pool = PoolConfig { buffers: BUFFERS, buffer_size: BUFFER_SIZE, ..PoolConfig::default() };
         stack.large_pool.buffers = 8;
         stack.net.announce = false;
+        stack.fast_open_key = flags.fast_open_key;
         // The tool sends many segments at one instant.
         stack.send_buffer = u32::MAX / 2;
         let (cable, port) = cable(flags.mtu);
@@ -176,18 +177,9 @@ impl Host {
         self.cable.push(packet);
     }
 
-    /// The oldest packet that the stack sent and nobody took.
-    pub(crate) fn take_sent(&mut self) -> Option<Sent> {
-        self.sent.pop_front()
-    }
-
-    /// The packet behind that one.
-    pub(crate) fn next_sent(&self) -> Option<&Sent> {
-        self.sent.front()
-    }
-
-    pub(crate) fn has_sent(&self) -> bool {
-        !self.sent.is_empty()
+    /// The packets that the stack has sent since the last call, oldest first.
+    pub(crate) fn drain_sent(&mut self) -> VecDeque<Sent> {
+        std::mem::take(&mut self.sent)
     }
 
     // ---- addresses ----

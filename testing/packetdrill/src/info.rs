@@ -3,7 +3,7 @@
 //! Figures that the stack does not keep are 0.
 
 use freeway::Duration;
-use freeway_tcp::{Info, State as Tcp};
+use freeway_tcp::{Info, Repair, State as Tcp};
 
 use crate::socket::{Key, Socket, State};
 use crate::world::World;
@@ -15,6 +15,13 @@ const LISTEN: u8 = 10;
 const TIMESTAMPS: u8 = 1;
 const SACK: u8 = 2;
 const WINDOW_SCALE: u8 = 4;
+const ECN: u8 = 8;
+const SYN_DATA: u8 = 32;
+/// Values of `tcpi_ca_state`.
+const CA_OPEN: u8 = 0;
+const CA_DISORDER: u8 = 1;
+const CA_RECOVERY: u8 = 3;
+const CA_LOSS: u8 = 4;
 /// Linux's slow-start threshold before any loss, in segments.
 const INFINITE: u32 = 0x7fff_ffff;
 /// Linux's measure of reordering before any was seen, in segments.
@@ -43,7 +50,7 @@ impl World {
         let conn = socket.conn().and_then(|id| self.host.conn(id));
         let info = conn.as_ref().and_then(freeway::Conn::info);
         match info {
-            Some(info) => of_connection(&info, self.flags.mtu, unsent),
+            Some(info) => of_connection(&info, self.flags.mtu, unsent, socket),
             None => of_none(socket),
         }
     }
@@ -56,8 +63,9 @@ fn of_none(socket: &Socket) -> Vec<u8> {
         State::Listening { queue, backlog, .. } => (LISTEN, queue.len(), *backlog),
         _ => (CLOSE, 0, 0),
     };
+    let options = if socket.syn_had_data { SYN_DATA } else { 0 };
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    fields.0.extend([state, 0, 0, 0, 0, 0, 0, 0]);
+    fields.0.extend([state, 0, 0, 0, 0, options, 0, 0]);
     fields.words([0, 0, 0, 0, count(waiting), count(backlog)]);
     fields.0.resize(SIZE, 0);
     fields.0
@@ -66,15 +74,22 @@ fn of_none(socket: &Socket) -> Vec<u8> {
 /// Bytes of the structure in Linux 7.
 const SIZE: usize = 288;
 
-fn of_connection(info: &Info, mtu: u16, unsent: usize) -> Vec<u8> {
+fn of_connection(info: &Info, mtu: u16, unsent: usize, socket: &Socket) -> Vec<u8> {
     let mut fields = Fields::default();
     let mss = u32::from(info.mss).max(1);
     let (theirs, ours) = info.window_scales;
     let scaled = theirs > 0 || ours > 0;
     let options = if info.timestamps { TIMESTAMPS } else { 0 }
         | if info.sack { SACK } else { 0 }
-        | if scaled { WINDOW_SCALE } else { 0 };
-    let loss = if info.retries > 0 { 4 } else { 0 };
+        | if scaled { WINDOW_SCALE } else { 0 }
+        | if info.ecn == Some(true) { ECN } else { 0 }
+        | if socket.syn_had_data { SYN_DATA } else { 0 };
+    let loss = match info.phase {
+        Repair::None if info.sacked.is_none_or(|sacked| sacked == 0) => CA_OPEN,
+        Repair::None | Repair::Doubt => CA_DISORDER,
+        Repair::Fast => CA_RECOVERY,
+        Repair::Timeout => CA_LOSS,
+    };
     fields.0.extend([
         state_number(info.state),
         loss,
@@ -122,7 +137,8 @@ fn of_connection(info: &Info, mtu: u16, unsent: usize) -> Vec<u8> {
     let unsent = u32::try_from(unsent).unwrap_or(u32::MAX);
     fields.words([0, 0, unsent, info.min_rtt.map_or(0, micros), 0, 0]);
     // delivery_rate, busy_time, rwnd_limited, sndbuf_limited
-    fields.longs([info.delivery_rate.unwrap_or(0), 0, 0, 0]);
+    let [busy, window, buffer] = socket.chrono.micros();
+    fields.longs([info.delivery_rate.unwrap_or(0), busy, window, buffer]);
     // delivered, delivered_ce
     fields.words([0; 2]);
     // bytes_sent, bytes_retrans
@@ -173,11 +189,14 @@ mod tests {
             window_scales: (7, 2),
             timestamps: true,
             sack: false,
+            phase: Repair::Timeout,
             retries: 1,
             retransmitted: 3,
             ..tcb.info()
         };
-        let bytes = of_connection(&info, 1_500, 99);
+        let socket =
+            Socket::new(crate::address::Family::V4, crate::socket::Kind::Stream, &Default::default());
+        let bytes = of_connection(&info, 1_500, 99, &socket);
         // The C library knows the structure's first part, up to `tcpi_total_retrans`.
         let offset = |field: usize| u32::from_ne_bytes(bytes[field..field + 4].try_into().unwrap());
         assert_eq!(bytes[..8], [8, 4, 1, 0, 1, TIMESTAMPS | WINDOW_SCALE, 0x27, 0]);

@@ -21,8 +21,9 @@
 //! | `world`, `socket` | descriptors and what they stand for; what the stack's events do to sockets |
 //! | `host`, `cable`, `icmp` | the stack, its cable, and what the path says of connections |
 //! | `open`, `stream`, `datagram`, `close` | system calls on sockets |
-//! | `options`, `tcp_options`, `info` | their options |
-//! | `merge` | segments put together as segmentation offload would show them |
+//! | `options`, `tcp_options`, `info`, `chrono` | their options, and figures |
+//! | `offload` | segments put together as segmentation offload would show them, and PSH where Linux sets it |
+//! | `reports` | the error queue: what became of writes |
 //! | `poll`, `epoll`, `pipe` | readiness; pipes and splicing |
 //! | `address`, `errno` | socket addresses as bytes; failures |
 //!
@@ -34,6 +35,7 @@
 pub mod abi;
 mod address;
 mod cable;
+mod chrono;
 mod close;
 mod datagram;
 mod epoll;
@@ -42,12 +44,13 @@ mod flags;
 mod host;
 mod icmp;
 mod info;
-mod merge;
+mod offload;
 mod open;
 mod options;
 mod pipe;
 mod poll;
 mod quiet;
+mod reports;
 mod socket;
 mod stream;
 mod system;

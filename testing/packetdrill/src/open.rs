@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
-use freeway::{AcceptLimits, BindError, ConnectConfig, ConnectError, ListenConfig};
+use freeway::{AcceptLimits, BindError, ConnectConfig, ConnectError, FastOpen, ListenConfig};
 
 use crate::address::{self, Family, Named};
 use crate::errno::{Errno, Result, fail};
@@ -163,7 +163,10 @@ impl World {
         let waiting = u32::try_from(backlog).unwrap_or(u32::MAX).saturating_add(1);
         let limits = AcceptLimits { backlog: waiting, ..AcceptLimits::default() };
         let addr = socket.bound_ip();
-        let config = ListenConfig { addr, service, tcp: socket.tcp, limits, ..ListenConfig::new(port) };
+        let max_pending = socket.settings.fast_open;
+        let fast_open = (max_pending > 0).then_some(FastOpen { max_pending });
+        let config =
+            ListenConfig { addr, service, tcp: socket.tcp, limits, fast_open, ..ListenConfig::new(port) };
         let id = self.host.stack().listen(&config).map_err(|_| Errno(libc::EADDRINUSE))?;
         self.socket(key)?.state = State::Listening { id, backlog, queue: VecDeque::new() };
         Ok(())
@@ -215,6 +218,7 @@ impl World {
             return Ok(());
         };
         match socket.state {
+            State::Idle if socket.lazy_peer.is_some() => return fail(libc::EALREADY),
             State::Idle => {}
             State::Connecting(_) => return fail(libc::EALREADY),
             State::Open(_) if !socket.open_told => {
@@ -230,11 +234,43 @@ impl World {
                 return fail(libc::EISCONN);
             }
         }
-        self.start_open(key, remote)?;
+        let (tries, tcp) = (socket.settings.fast_open_connect, socket.tcp);
+        if tries && self.host.stack().fast_open_room(remote.ip(), &tcp) > 0 {
+            self.socket(key)?.lazy_peer = Some(remote);
+            return Ok(());
+        }
+        self.start_open(key, remote, tries, &[])?;
         fail(libc::EINPROGRESS)
     }
 
-    fn start_open(&mut self, key: Key, remote: SocketAddr) -> Result<()> {
+    /// Opens a connection by its first bytes (`MSG_FASTOPEN`), if the server takes them in a SYN: how many it has got.
+    ///
+    /// # Errors
+    ///
+    /// `EINPROGRESS` once a SYN is under way without any.
+    pub(crate) fn open_with(&mut self, key: Key, name: Option<&[u8]>, bytes: &[u8]) -> Result<usize> {
+        let socket = self.socket(key)?;
+        let remote = match (socket.lazy_peer, name) {
+            (Some(peer), _) => peer,
+            (None, Some(name)) => match address::parse(socket.family, name)? {
+                Named::Addr(addr) => addr,
+                Named::Unspecified => return fail(libc::EAFNOSUPPORT),
+            },
+            (None, None) => return fail(libc::EDESTADDRREQ),
+        };
+        match socket.state {
+            State::Idle => {}
+            State::Connecting(_) => return fail(libc::EALREADY),
+            _ => return fail(libc::EISCONN),
+        }
+        let tcp = socket.tcp;
+        let room = usize::from(self.host.stack().fast_open_room(remote.ip(), &tcp));
+        let text = &bytes[..bytes.len().min(room)];
+        self.start_open(key, remote, true, text)?;
+        if text.is_empty() { fail(libc::EINPROGRESS) } else { Ok(text.len()) }
+    }
+
+    fn start_open(&mut self, key: Key, remote: SocketAddr, fast_open: bool, text: &[u8]) -> Result<()> {
         let socket = self.socket(key)?;
         if !socket.speaks(remote.ip()) {
             return fail(libc::ENETUNREACH);
@@ -245,7 +281,7 @@ impl World {
             local_port: port,
             remote,
             service: CLIENT,
-            fast_open: false,
+            fast_open,
             tcp: socket.tcp,
         };
         self.host.ensure_source_for(remote.ip());
@@ -258,7 +294,10 @@ impl World {
                 ConnectError::NoRoute(_) | ConnectError::NotUnicast(_) => libc::ENETUNREACH,
             })
         })?;
-        let local = self.host.conn(id).map(|conn| conn.local());
+        let local = self.host.conn(id).map(|mut conn| {
+            conn.write(text);
+            conn.local()
+        });
         self.owners.insert(id, key);
         let socket = self.socket(key)?;
         socket.state = State::Connecting(id);
@@ -267,6 +306,8 @@ impl World {
         socket.error = None;
         socket.soft_error = None;
         socket.open_told = false;
+        socket.lazy_peer = None;
+        socket.written = text.len() as u64;
         Ok(())
     }
 

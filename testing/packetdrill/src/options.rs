@@ -21,6 +21,8 @@ const PMTU_WANT: i32 = 1;
 const PMTU_DO: i32 = 2;
 /// ioctls that the C library does not name.
 const SIOCOUTQNSD: u64 = 0x894b;
+const SO_TIMESTAMPING: i32 = 37;
+const SO_ZEROCOPY: i32 = 60;
 /// `SO_MEMINFO`.
 const SO_MEMINFO: i32 = 55;
 const SIOCATMARK: u64 = 0x8905;
@@ -64,6 +66,10 @@ impl World {
             libc::SOL_SOCKET => self.set_socket_option(key, name, value),
             libc::IPPROTO_TCP if self.socket(key)?.kind == Kind::Stream => {
                 self.set_tcp_option(key, name, value)
+            }
+            // Linux takes these as one byte, too.
+            libc::IPPROTO_IP if (1..4).contains(&value.len()) => {
+                self.set_ip_option(key, name, i32::from(value[0]))
             }
             libc::IPPROTO_IP => self.set_ip_option(key, name, number(value)?),
             libc::IPPROTO_IPV6 if self.socket(key)?.family == Family::V6 => {
@@ -116,6 +122,19 @@ impl World {
                 let limit = Duration::from_secs(seconds.max(0) as u64);
                 settings.linger = (number(value)? != 0).then_some(limit);
             }
+            SO_ZEROCOPY => match number(value)? {
+                on @ 0..=1 => settings.zero_copy = on == 1,
+                _ => return Err(Errno::INVALID),
+            },
+            // Nothing here routes by marks.
+            libc::SO_MARK => {}
+            SO_TIMESTAMPING => {
+                let flags = number(value)? as u32;
+                let (queued, _) = self.queued(key);
+                let socket = self.socket(key)?;
+                let acked = socket.written - queued as u64;
+                return if socket.set_stamping(flags, acked) { Ok(()) } else { Err(Errno::INVALID) };
+            }
             libc::SO_TYPE | libc::SO_ERROR | libc::SO_PROTOCOL | libc::SO_DOMAIN | libc::SO_ACCEPTCONN => {
                 return fail(libc::ENOPROTOOPT);
             }
@@ -152,6 +171,8 @@ impl World {
             // Linux doubles what it is told, for its own overhead, and shows that.
             libc::SO_SNDBUF => doubled(settings.send_buffer),
             libc::SO_RCVBUF => doubled(socket.tcp.receive_window),
+            SO_ZEROCOPY => i32::from(settings.zero_copy),
+            SO_TIMESTAMPING => socket.stamping() as i32,
             libc::SO_RCVLOWAT => settings.receive_low as i32,
             libc::SO_SNDLOWAT => 1,
             libc::SO_RCVTIMEO => return Ok(span_bytes(settings.receive_timeout)),
@@ -184,6 +205,8 @@ impl World {
             (libc::IP_TTL, -1) => marking.hops = None,
             (libc::IP_TTL, 1..=255) => marking.hops = Some(value as u8),
             (libc::IP_TTL, _) => return Err(Errno::INVALID),
+            // Any address may be bound here: the first one is the host's.
+            (libc::IP_FREEBIND, _) => {}
             (libc::IP_MTU_DISCOVER, PMTU_DONT) => marking.may_fragment = Some(true),
             (libc::IP_MTU_DISCOVER, PMTU_WANT | PMTU_DO) => marking.may_fragment = Some(false),
             _ => return fail(libc::ENOPROTOOPT),

@@ -105,7 +105,7 @@ impl World {
         if bytes.is_empty() {
             return if source.writer_gone || len == 0 { Ok(0) } else { Err(Errno::AGAIN) };
         }
-        let sent = self.send_stream(socket, &bytes, if more { libc::MSG_MORE } else { 0 })?;
+        let sent = self.send_stream(socket, &bytes, None, if more { libc::MSG_MORE } else { 0 })?;
         self.pipe(pipe)?.bytes.drain(..sent);
         Ok(sent)
     }

@@ -65,7 +65,8 @@ impl World {
     fn socket_conditions(&mut self, key: Key) -> Result<Conditions> {
         let socket = self.socket(key)?;
         let kind = socket.kind;
-        let mut ready = if socket.error.is_some() { libc::POLLERR } else { 0 };
+        let fails = socket.error.is_some() || socket.reports.has_some();
+        let mut ready = if fails { libc::POLLERR } else { 0 };
         if kind == Kind::Datagram {
             let input = !socket.datagrams.is_empty() || socket.shut_read;
             return Ok(ready | WRITABLE | if input { READABLE } else { 0 });

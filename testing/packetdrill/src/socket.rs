@@ -6,8 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use freeway::{ConnId, Duration, Instant, ListenerId, TcpConfig, UdpId};
 
 use crate::address::Family;
+use crate::chrono::Chrono;
 use crate::errno::Errno;
 use crate::flags::Flags;
+use crate::reports::Reports;
+use crate::stream::Record;
 
 /// A socket's number. Sockets without a descriptor (not accepted yet) have one too.
 pub(crate) type Key = u32;
@@ -73,7 +76,12 @@ pub(crate) struct Settings {
     pub(crate) send_timeout: Option<Duration>,
     /// `SO_RCVLOWAT`: bytes before a read, or its readiness, has enough.
     pub(crate) receive_low: u32,
-    pub(crate) cork: bool,
+    /// `TCP_FASTOPEN` of a listener: connections whose handshake is not over, at most; 0 takes no text in SYNs.
+    pub(crate) fast_open: u32,
+    /// `TCP_FASTOPEN_CONNECT`: an open waits for what is to be written, where it may travel in the SYN.
+    pub(crate) fast_open_connect: bool,
+    /// `SO_ZEROCOPY`: `MSG_ZEROCOPY` is reported on.
+    pub(crate) zero_copy: bool,
     pub(crate) defer_accept: bool,
     /// `TCP_NOTSENT_LOWAT`: bytes not sent yet above which there is no room to write.
     pub(crate) not_sent_low: u32,
@@ -110,9 +118,17 @@ pub(crate) struct Socket {
     /// What it was bound to, explicitly or by opening a connection.
     pub(crate) local: Option<SocketAddr>,
     pub(crate) peer: Option<SocketAddr>,
+    /// Whom the first write opens a connection to.
+    pub(crate) lazy_peer: Option<SocketAddr>,
     /// Bytes to be read: a copy of what the stack holds.
     pub(crate) unread: VecDeque<u8>,
-    /// Bytes that are not given to the stack yet, since more are promised (`MSG_MORE`, `TCP_CORK`).
+    /// Bytes written on this connection.
+    pub(crate) written: u64,
+    /// What is told of writes.
+    pub(crate) reports: Reports,
+    /// Records that must not share a segment (`MSG_EOR`).
+    pub(crate) records: VecDeque<Record>,
+    /// Bytes that are not given to the stack yet, since more are promised (`MSG_MORE`).
     pub(crate) held_back: Vec<u8>,
     /// When they go out nevertheless.
     pub(crate) held_until: Option<Instant>,
@@ -131,6 +147,12 @@ pub(crate) struct Socket {
     pub(crate) open_told: bool,
     /// The listener that gets this connection when its first bytes come.
     pub(crate) deferred_for: Option<Key>,
+    /// Bytes in the SYN have been taken: the peer's, or ours.
+    pub(crate) syn_had_data: bool,
+    /// What its connection has spent time with.
+    pub(crate) chrono: Chrono,
+    /// The largest window that the peer has offered.
+    pub(crate) window_max: u32,
     /// A write or a poll found no room: acknowledgments wake.
     pub(crate) wants_room: bool,
     pub(crate) wakes: Wakes,
@@ -150,7 +172,9 @@ impl Socket {
             receive_timeout: None,
             send_timeout: None,
             receive_low: 1,
-            cork: false,
+            fast_open: 0,
+            fast_open_connect: false,
+            zero_copy: false,
             defer_accept: false,
             not_sent_low: u32::MAX,
             max_segment: None,
@@ -168,7 +192,11 @@ impl Socket {
             state: State::Idle,
             local: None,
             peer: None,
+            lazy_peer: None,
             unread: VecDeque::new(),
+            written: 0,
+            reports: Reports::default(),
+            records: VecDeque::new(),
             held_back: Vec::new(),
             held_until: None,
             datagrams: VecDeque::new(),
@@ -180,6 +208,9 @@ impl Socket {
             shut_write: false,
             open_told: false,
             deferred_for: None,
+            syn_had_data: false,
+            chrono: Chrono::default(),
+            window_max: 0,
             wants_room: false,
             wakes: Wakes::default(),
         }
@@ -237,7 +268,13 @@ impl Socket {
     pub(crate) fn disconnect(&mut self) {
         self.state = State::Idle;
         self.peer = None;
+        self.lazy_peer = None;
         self.unread.clear();
+        self.written = 0;
+        self.syn_had_data = false;
+        self.chrono = Chrono::default();
+        self.reports = Reports::default();
+        self.records.clear();
         self.held_back.clear();
         self.held_until = None;
         self.peer_finished = false;

@@ -180,7 +180,7 @@ impl System {
         let end = inner.world.0.host.now() + PACKET_PATIENCE;
         inner.world.0.run();
         loop {
-            if !inner.world.0.host.has_sent() {
+            if !inner.world.0.has_sent() {
                 inner = self.settle(inner);
             }
             if let Some(sent) = inner.world.0.take_sent() {
@@ -227,6 +227,8 @@ impl System {
 
     /// All receiving calls on sockets, pipes included.
     pub(crate) fn receive(&self, fd: i32, len: usize, flags: i32) -> Result<Received> {
+        // Nobody waits for the error queue.
+        let flags = if flags & libc::MSG_ERRQUEUE != 0 { flags | libc::MSG_DONTWAIT } else { flags };
         let patience = self.patience(fd, flags, Direction::Receive)?;
         let received = self.wait(patience, |world| world.receive(fd, len, flags));
         // Waiting for all of it ends, with what there is, where patience does.
@@ -239,8 +241,22 @@ impl System {
     /// All sending calls. A stream's take everything, as long as patience lasts.
     pub(crate) fn send(&self, fd: i32, bytes: &[u8], to: Option<&[u8]>, flags: i32) -> Result<usize> {
         let patience = self.patience(fd, flags, Direction::Send)?;
+        let mut flags = flags;
         let mut sent = 0;
         let mut slept = false;
+        if flags & libc::MSG_FASTOPEN != 0 {
+            // What is in the SYN is sent; one who waits waits for the connection to be open with the rest.
+            match self.call(|world| world.send(fd, bytes, to, flags)) {
+                Ok(count) => sent = count,
+                Err(Errno(libc::EINPROGRESS)) => {}
+                Err(error) => return Err(error),
+            }
+            flags &= !libc::MSG_FASTOPEN;
+            if patience == Patience::None {
+                self.note_write(fd, flags, sent);
+                return if sent > 0 { Ok(sent) } else { fail(libc::EINPROGRESS) };
+            }
+        }
         let done = self.wait(patience, |world| {
             if slept
                 && let Object::Socket(key) = world.object(fd)?
@@ -256,10 +272,21 @@ impl System {
                 }
             }
         });
+        self.note_write(fd, flags, sent);
         match done {
             Err(_) if sent > 0 => Ok(sent),
             Err(error) => Err(error),
             Ok(()) => Ok(sent),
+        }
+    }
+
+    fn note_write(&self, fd: i32, flags: i32, sent: usize) {
+        if sent > 0 {
+            self.call(|world| {
+                if let Ok(Object::Socket(key)) = world.object(fd) {
+                    world.note_write(key, flags);
+                }
+            });
         }
     }
 
@@ -352,7 +379,7 @@ impl World {
 
     fn send_socket(&mut self, key: Key, bytes: &[u8], to: Option<&[u8]>, flags: i32) -> Result<usize> {
         match self.socket(key)?.kind {
-            Kind::Stream => self.send_stream(key, bytes, flags),
+            Kind::Stream => self.send_stream(key, bytes, to, flags),
             Kind::Datagram => self.send_datagram(key, bytes, to),
         }
     }

@@ -36,16 +36,16 @@ impl World {
             libc::TCP_NODELAY => {
                 socket.tcp.nagle = !on;
                 if on {
-                    // Whoever wants no delay gets none for what waits either.
+                    // Whoever wants no delay gets none for what waits either, corked or not.
                     self.flush_held_back(key);
+                    self.uncork_once(key)?;
                 }
             }
             libc::TCP_CORK => {
-                socket.settings.cork = on;
+                socket.tcp.cork = on;
                 if !on {
                     self.flush_held_back(key);
                 }
-                return Ok(());
             }
             libc::TCP_MAXSEG => {
                 if value != 0 && !(88..=32_767).contains(&value) {
@@ -99,6 +99,15 @@ impl World {
                 socket.settings.quick_ack = on;
                 return self.set_quick_ack(key, on);
             }
+            libc::TCP_FASTOPEN => {
+                let allowed = matches!(socket.state, State::Idle | State::Listening { .. });
+                socket.settings.fast_open =
+                    u32::try_from(value).ok().filter(|_| allowed).ok_or(Errno::INVALID)?;
+            }
+            libc::TCP_FASTOPEN_CONNECT => match (value, &socket.state) {
+                (0..=1, State::Idle) => socket.settings.fast_open_connect = on,
+                _ => return Err(Errno::INVALID),
+            },
             TCP_INQ if (0..=1).contains(&value) => {
                 socket.settings.tell_unread = on;
                 return Ok(());
@@ -110,6 +119,18 @@ impl World {
         if socket.settings.keepalive {
             socket.tcp.keepalive = Some(socket.settings.keepalive_times);
         }
+        self.apply_settings(key)
+    }
+
+    /// Lets out what a cork holds back, and keeps it.
+    fn uncork_once(&mut self, key: Key) -> Result<()> {
+        let socket = self.socket(key)?;
+        if !std::mem::replace(&mut socket.tcp.cork, false) {
+            return Ok(());
+        }
+        self.apply_settings(key)?;
+        self.run();
+        self.socket(key)?.tcp.cork = true;
         self.apply_settings(key)
     }
 
@@ -137,7 +158,7 @@ impl World {
                 return Ok(name);
             }
             libc::TCP_NODELAY => i32::from(!tcp.nagle),
-            libc::TCP_CORK => i32::from(settings.cork),
+            libc::TCP_CORK => i32::from(tcp.cork),
             libc::TCP_MAXSEG => {
                 let wanted = settings.max_segment.map(i32::from);
                 let info = socket.conn().and_then(|id| self.host.conn(id)).and_then(|conn| conn.info());
@@ -156,6 +177,8 @@ impl World {
             libc::TCP_WINDOW_CLAMP => i32::try_from(tcp.receive_window).unwrap_or(i32::MAX),
             libc::TCP_NOTSENT_LOWAT => settings.not_sent_low as i32,
             libc::TCP_QUICKACK => i32::from(settings.quick_ack),
+            libc::TCP_FASTOPEN => settings.fast_open as i32,
+            libc::TCP_FASTOPEN_CONNECT => i32::from(settings.fast_open_connect),
             TCP_INQ => i32::from(settings.tell_unread),
             _ => return fail(libc::ENOPROTOOPT),
         }))

@@ -12,14 +12,17 @@ use rustix::fs::{Mode, OFlags};
 use crate::epoll::Epoll;
 use crate::errno::{Errno, Result, fail};
 use crate::flags::Flags;
-use crate::host::{Event, Host};
+use crate::host::{Event, Host, Sent};
 use crate::icmp;
-use crate::merge::merge;
+use crate::offload::{Flow, Shaper};
 use crate::pipe::{End, Pipe};
 use crate::socket::{Arrived, Key, Kind, Marking, Socket, State};
 
 /// Datagrams that wait for one socket; the newest goes.
 const DATAGRAMS_MAX: usize = 1_024;
+
+/// Bytes of the largest segment that is handed down to a device that cuts it.
+const LARGEST: u64 = 65_536;
 
 /// What a descriptor stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +51,9 @@ pub(crate) struct World {
     pub(crate) owners: HashMap<ConnId, Key>,
     /// Who listens, or is bound, under a service number of the stack.
     pub(crate) services: HashMap<u16, Key>,
+    pub(crate) shaper: Shaper,
+    /// Packets for the tool, in its order.
+    ready: VecDeque<Sent>,
     next_key: Key,
     pub(crate) next_port: u16,
 }
@@ -64,6 +70,8 @@ impl World {
             pipes: HashMap::new(),
             owners: HashMap::new(),
             services: HashMap::new(),
+            shaper: Shaper::default(),
+            ready: VecDeque::new(),
             next_key: 1,
             next_port: 0,
         })
@@ -133,11 +141,53 @@ impl World {
     /// Runs the stack at the present time, and carries its events to the sockets, until both rest.
     pub(crate) fn run(&mut self) {
         self.release_held_back();
-        self.host.run();
-        while let Some(event) = self.host.take_event() {
-            self.on_event(event);
-            self.host.run();
+        loop {
+            self.run_stack();
+            if let Some(event) = self.host.take_event() {
+                self.on_event(event);
+            } else if !self.advance_records() {
+                break;
+            }
         }
+        self.tell_writes();
+        self.count_time();
+    }
+
+    fn run_stack(&mut self) {
+        self.host.run();
+        let mut batch = self.host.drain_sent();
+        while let Some(next) = batch.front() {
+            let flow = ends(&next.packet);
+            self.bound(flow);
+            let parts = self.shaper.take(&mut batch, self.flags.offload, flow);
+            self.ready.extend(parts);
+        }
+    }
+
+    /// What a connection hands down at once (`tcp_tso_autosize`): what it sends in a millisecond, and more the nearer the
+    /// peer is, two segments at least; half of what may be in flight, and of the largest window offered, at most.
+    fn bound(&mut self, flow: Option<Flow>) {
+        let Some((local, remote)) = flow else { return };
+        let is_it = |socket: &&mut Socket| socket.local == Some(local) && socket.peer == Some(remote);
+        let Some(socket) = self.sockets.values_mut().find(is_it) else { return };
+        let info = socket.conn().and_then(|id| self.host.conn(id)).and_then(|conn| conn.info());
+        let Some(info) = info else { return };
+        socket.window_max = socket.window_max.max(info.snd_wnd);
+        let mss = u32::from(info.mss).max(1);
+        let rtt = info.srtt.map_or(0, |srtt| srtt.as_micros()).max(1);
+        let rate = 2 * u64::from(info.cwnd) * 1_000_000 / rtt;
+        let near = u32::try_from(rtt >> 9).ok().and_then(|shift| LARGEST.checked_shr(shift)).unwrap_or(0);
+        let fair = (((rate >> 10) + near).min(LARGEST) / u64::from(mss)) as u32;
+        let segments = fair
+            .max(self.flags.offload_least)
+            .min(info.cwnd / mss / 2)
+            .min(socket.window_max / 2 / mss)
+            .max(1);
+        self.shaper.set_bound((local, remote), segments as usize);
+    }
+
+    pub(crate) fn has_sent(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     fn release_held_back(&mut self) {
@@ -146,7 +196,7 @@ impl World {
         let keys: Vec<Key> =
             self.sockets.iter().filter(|(_, socket)| due(socket)).map(|(&key, _)| key).collect();
         for key in keys {
-            self.flush_held_back(key);
+            self.give_up_holding(key);
         }
     }
 
@@ -231,15 +281,7 @@ impl World {
 
     /// The next packet that the stack has sent, with what its socket puts into IP headers.
     pub(crate) fn take_sent(&mut self) -> Option<(Instant, Vec<u8>)> {
-        let mut sent = self.host.take_sent()?;
-        let mut full = 0;
-        while self.flags.merge
-            && let Some(next) = self.host.next_sent()
-            && next.at == sent.at
-            && merge(&mut sent.packet, &next.packet, &mut full)
-        {
-            self.host.take_sent();
-        }
+        let mut sent = self.ready.pop_front()?;
         if let Some(marking) = self.marking_of(&sent.packet) {
             marking.apply(&mut sent.packet);
         }
@@ -265,8 +307,10 @@ impl World {
         match event {
             Event::Accepted { id, service, local, peer } => self.on_accepted(id, service, (local, peer)),
             Event::Connected { id } => {
+                let left = self.host.conn(id).map_or(0, |conn| conn.unacknowledged_bytes());
                 if let Some(socket) = self.owner(id) {
                     socket.state = State::Open(id);
+                    socket.syn_had_data = (left as u64) < socket.written;
                     socket.soft_error = None;
                     socket.wakes.state += 1;
                 }
@@ -302,8 +346,8 @@ impl World {
             self.want_room(key);
         }
         let Some(socket) = self.sockets.get_mut(&key) else { return };
-        // What MSG_MORE held back follows the next acknowledgment; a cork holds longer.
-        if !socket.held_back.is_empty() && !socket.settings.cork {
+        // What MSG_MORE held back follows the next acknowledgment.
+        if !socket.held_back.is_empty() {
             self.flush_held_back(key);
         }
     }
@@ -318,6 +362,9 @@ impl World {
             return;
         };
         let mut child = socket.child(id, local, peer, &self.flags);
+        let info = self.host.conn(id).and_then(|conn| conn.info());
+        // Before the handshake is over only Fast Open has a connection to offer.
+        child.syn_had_data = info.is_some_and(|info| info.state == freeway_tcp::State::SynReceived);
         let defer = child.settings.defer_accept;
         child.deferred_for = defer.then_some(listener);
         let key = self.new_key();

@@ -7,7 +7,7 @@
 
 use core::net::IpAddr;
 
-use freeway_base::{HashKey, Instant};
+use freeway_base::{HashKey, Instant, shared_hash};
 use freeway_mem::Packet;
 use freeway_tcp::{Config, Context, Held, Outgoing, SynReceived};
 use freeway_wire::tcp::{FastOpenCookie, Flags as TcpFlags};
@@ -52,6 +52,8 @@ pub(crate) enum Judgment {
 /// The secret of the cookies that this host gives out.
 pub(crate) struct Baker {
     key: HashKey,
+    /// The key of a pool of servers, where this host is one of such.
+    shared: Option<[u8; 16]>,
 }
 
 impl Baker {
@@ -59,8 +61,21 @@ impl Baker {
     const PERIOD_SHIFT: u32 = 42;
 
     /// Cores that share `secret` take each other's cookies.
-    pub(crate) fn new(secret: HashKey) -> Self {
-        Self { key: derive(secret, b"Fast Open cookies") }
+    pub(crate) fn new(secret: HashKey, shared: Option<[u8; 16]>) -> Self {
+        Self { key: derive(secret, b"Fast Open cookies"), shared }
+    }
+
+    /// A cookie that every server of the pool makes alike, with no period in it.
+    fn shared_cookie(key: &[u8; 16], local: IpAddr, peer: IpAddr) -> FastOpenCookie {
+        let octets = |addr: IpAddr, into: &mut [u8; 32], at: usize| match addr {
+            IpAddr::V4(v4) => copy(&v4.octets(), into, at),
+            IpAddr::V6(v6) => copy(&v6.octets(), into, at),
+        };
+        let mut bytes = [0; 32];
+        let len = octets(peer, &mut bytes, 0);
+        let len = octets(local, &mut bytes, len);
+        let hash = shared_hash(key, bytes.get(..len).unwrap_or_default());
+        FastOpenCookie::new(&hash.to_le_bytes()).unwrap_or(FastOpenCookie::REQUEST)
     }
 
     fn cookie_of(&self, period: u64, local: IpAddr, peer: IpAddr) -> FastOpenCookie {
@@ -77,6 +92,9 @@ impl Baker {
 
     /// The cookie for a peer.
     pub(crate) fn cookie(&self, now: Instant, local: IpAddr, peer: IpAddr) -> FastOpenCookie {
+        if let Some(key) = &self.shared {
+            return Self::shared_cookie(key, local, peer);
+        }
         self.cookie_of(now.as_nanos() >> Self::PERIOD_SHIFT, local, peer)
     }
 
@@ -84,6 +102,8 @@ impl Baker {
         let period = now.as_nanos() >> Self::PERIOD_SHIFT;
         if shown.is_request() {
             Judgment::Other
+        } else if let Some(key) = &self.shared {
+            if shown == Self::shared_cookie(key, local, peer) { Judgment::Good } else { Judgment::Other }
         } else if shown == self.cookie_of(period, local, peer) {
             Judgment::Good
         } else if shown == self.cookie_of(period.wrapping_sub(1), local, peer) {
@@ -92,6 +112,15 @@ impl Baker {
             Judgment::Other
         }
     }
+}
+
+/// Copies to a place in an array; returns where it ends.
+fn copy(from: &[u8], into: &mut [u8; 32], at: usize) -> usize {
+    let end = at + from.len();
+    if let Some(into) = into.get_mut(at..end) {
+        into.copy_from_slice(from);
+    }
+    end
 }
 
 /// Pending connections of a listener.
@@ -210,6 +239,11 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
 
     // ---- the client's side ----
 
+    /// Bytes of text that a SYN to `peer` could carry now.
+    pub(crate) fn fast_open_room(&self, now: Instant, peer: IpAddr, config: &Config) -> u16 {
+        self.destinations.payload(now, peer, config)
+    }
+
     /// The peer of an active open that tries Fast Open.
     fn fast_open_peer(&self, index: u32) -> Option<IpAddr> {
         let connection = self.connections.get(index)?;
@@ -303,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_cookie_is_good_for_one_address_and_two_periods() {
-        let baker = Baker::new(HashKey::new([1, 2]));
+        let baker = Baker::new(HashKey::new([1, 2]), None);
         let (local, peer, other) = (addr("198.18.0.2"), addr("198.18.0.1"), addr("2001:db8::1"));
         let period = Duration::from_nanos(1 << 42);
         let now = Instant::from_nanos(77 << 42);
@@ -315,7 +349,26 @@ mod tests {
         assert_eq!(judge(now, local, other), Judgment::Other);
         assert_eq!(judge(now, other, peer), Judgment::Other);
         assert_eq!(baker.judge(now, local, peer, FastOpenCookie::REQUEST), Judgment::Other);
-        assert_eq!(Baker::new(HashKey::new([1, 3])).judge(now, local, peer, cookie), Judgment::Other);
+        assert_eq!(Baker::new(HashKey::new([1, 3]), None).judge(now, local, peer, cookie), Judgment::Other);
+    }
+
+    #[test]
+    fn servers_that_share_a_key_take_each_others_cookies() {
+        // A cookie as Linux's own tests have it, for the key a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4.
+        let words: [u32; 4] = [0xa1a1_a1a1, 0xb2b2_b2b2, 0xc3c3_c3c3, 0xd4d4_d4d4];
+        let mut key = [0; 16];
+        for (bytes, word) in key.chunks_exact_mut(4).zip(words) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+        let bakers = [1, 2].map(|own| Baker::new(HashKey::new([own, own]), Some(key)));
+        let (local, peer) = (addr("192.168.0.1"), addr("192.0.2.1"));
+        let cookie = bakers[0].cookie(Instant::from_secs(1), local, peer);
+        let linux = FastOpenCookie::new(&[0x30, 0x21, 0xb9, 0xd8, 0x89, 0x01, 0x7e, 0xeb]).unwrap();
+        assert_eq!(cookie, linux);
+        let later = Instant::from_secs(1_000_000);
+        assert_eq!(bakers[1].judge(later, local, peer, cookie), Judgment::Good);
+        assert_eq!(bakers[1].judge(later, peer, local, cookie), Judgment::Other);
+        assert_eq!(bakers[1].judge(later, local, peer, FastOpenCookie::REQUEST), Judgment::Other);
     }
 
     #[test]

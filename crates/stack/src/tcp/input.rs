@@ -226,6 +226,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                 );
             }
             let Some(packet) = arriving.take_text(accept) else { return };
+            if held.out_of_order && accept.in_order && duplicate.is_none() {
+                duplicate = self.overlap(index, (accept.seq, accept.seq + accept.len));
+            }
             let (gained, is_held) =
                 self.take_payload(now, index, accept.seq.0, packet, accept.in_order, accept.fin);
             events |= gained;
@@ -258,6 +261,12 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             let echo = echo.and_then(|echo| tcb.echo_age(&cx, echo).map(|age| (echo, age)));
             self.tuning.arrived(now, (index, socket.serial), tcb, echo);
         }
+    }
+
+    /// What of a segment that closes a gap was held behind it already (RFC 2883, section 4.2).
+    #[cold]
+    fn overlap(&self, index: u32, block: (SeqNumber, SeqNumber)) -> Option<(SeqNumber, SeqNumber)> {
+        self.store.rx_overlap(self.connections.get(index)?.socket.queues, block)
     }
 
     /// Tells the peer at once that it has sent `block` twice (RFC 2883), so that it knows how it came to that.

@@ -288,7 +288,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                 false => None,
             },
             jar: CookieJar::new(config.sequence_key, config.max_used_cookies),
-            baker: Baker::new(config.sequence_key),
+            baker: Baker::new(config.sequence_key, config.fast_open_key),
             destinations: Destinations::new(config.max_fast_open_servers, config.flow_key),
             wheel: Wheel::new(arena, config.timers(), now)?,
             store: Store::new(arena, config, pool, large)?,

@@ -219,6 +219,15 @@ impl Store {
         blocks
     }
 
+    /// The first run of bytes in `from..to` that is held behind a gap already.
+    pub(crate) fn rx_overlap(&self, list: ListId, (from, to): Block) -> Option<Block> {
+        let queues = self.queues.get(list)?;
+        let overlaps =
+            |&(first, behind): &Block| distance(first.0, to.0) < 0 && distance(behind.0, from.0) > 0;
+        let (first, behind) = self.rx_blocks(queues).find(overlaps)?;
+        Some((first.max(from), behind.min(to)))
+    }
+
     /// The runs of bytes held behind gaps, in ascending order.
     fn rx_blocks(&self, queues: &Queues) -> impl Iterator<Item = Block> {
         let mut index = match self.items.slot(queues.rx_last_in_order) {

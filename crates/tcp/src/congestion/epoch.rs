@@ -23,6 +23,8 @@ pub(crate) struct Epoch {
     pub(super) undo: Option<Snapshot>,
     /// SND.NXT when a mark reduced the window last.
     reduced_at: Option<SeqNumber>,
+    /// The most bytes in flight at once in this round.
+    out_max: u32,
     /// When the next segment may go, where segments are paced.
     release: Instant,
 }
@@ -44,6 +46,7 @@ impl Epoch {
             marks: Marked::new(),
             undo: None,
             reduced_at: None,
+            out_max: 0,
             release: Instant::ZERO,
         }
     }
@@ -58,6 +61,16 @@ impl Epoch {
         }
     }
 
+    /// So many bytes are in flight now that new data has gone out.
+    pub(crate) fn note_out(&mut self, out: u32) {
+        self.out_max = self.out_max.max(out);
+    }
+
+    /// Whether slow start may go on: the window grows to twice what was out (RFC 7661 on why no further).
+    pub(crate) const fn may_double(&self, cwnd: u32) -> bool {
+        cwnd < self.out_max.saturating_mul(2)
+    }
+
     /// The one division of a round trip.
     pub(super) fn refresh(&mut self, cwnd: u32) {
         self.reciprocal = (1 << RECIPROCAL_BITS) / u64::from(cwnd.max(1));
@@ -65,6 +78,9 @@ impl Epoch {
 
     pub(super) fn end_ack(&mut self, ack: &Ack) {
         if self.round_ends || self.round_end.is_none() {
+            if self.round_ends {
+                self.out_max = ack.nxt.distance_from(ack.una);
+            }
             self.round_end = Some(ack.nxt);
             self.hystart.end_round();
         }

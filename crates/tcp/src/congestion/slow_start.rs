@@ -26,6 +26,7 @@ pub(crate) enum Caution {
 pub(crate) fn grow(window: &mut Congestion, config: &Config, caution: Caution, mss: u32, ack: &Ack) {
     let most = match caution {
         _ if ack.after_timeout => mss,
+        _ if let Some(step) = config.slow_start_step => mss.saturating_mul(u32::from(step)),
         Caution::None => SEGMENTS_PER_ACK * mss,
         _ if config.pacing => u32::MAX,
         _ => hystart::SEGMENTS_PER_ACK * mss,

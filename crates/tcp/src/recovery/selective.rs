@@ -210,7 +210,8 @@ impl Tcb {
 
     fn grow(&mut self, cx: &Context<'_>, flight: &mut Flight, ack: &Ack) {
         let after_timeout = flight.board.has_lost();
-        let ack = Ack { limited: ack.limited || after_timeout, after_timeout, ..*ack };
+        let limited = self.is_limited(flight) || after_timeout;
+        let ack = Ack { limited, after_timeout, ..*ack };
         self.congestion.on_ack(cx.config, Some(&mut flight.epoch), self.full(), &ack);
     }
 
