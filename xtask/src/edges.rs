@@ -33,6 +33,8 @@ pub const EDGES: &[Row] = &[
     // It looks into frames: sums that Linux left unfilled, and neighbours that Linux knows on a shared address.
     row("drivers/afxdp",      &["crates/wire", "crates/mem", "crates/port"]),
     row("drivers/*",          &["crates/mem", "crates/port"]),
+    // Its items are as much a core's memory as the stack's tables: the same arena, the same index, the same hints.
+    row("apps/cache",         &["crates/mem", "crates/collections", "crates/freeway", "apps/*"]),
     row("apps/*",             &["crates/freeway", "apps/*"]),
     row("cli",                &["crates/freeway", "crates/runtime", "drivers/*", "apps/*"]),
     // The simulator stays on its virtual clock: nothing that opens a device or a socket.

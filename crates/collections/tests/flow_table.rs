@@ -22,6 +22,7 @@ enum Op {
     Insert { hash: u64 },
     Remove { pick: usize },
     RemoveAbsent { hash: u64 },
+    Replace { pick: usize },
     Find { pick: usize },
     FindAbsent { hash: u64 },
 }
@@ -39,6 +40,7 @@ fn op() -> impl Strategy<Value = Op> {
         5 => crowded_hash().prop_map(|hash| Op::Insert { hash }),
         3 => any::<usize>().prop_map(|pick| Op::Remove { pick }),
         1 => crowded_hash().prop_map(|hash| Op::RemoveAbsent { hash }),
+        2 => any::<usize>().prop_map(|pick| Op::Replace { pick }),
         2 => any::<usize>().prop_map(|pick| Op::Find { pick }),
         1 => crowded_hash().prop_map(|hash| Op::FindAbsent { hash }),
     ]
@@ -102,6 +104,16 @@ fn apply(table: &mut FlowTable, model: &mut Model, op: &Op) {
             assert!(table.remove(FlowHash(hash), index));
             assert!(!table.remove(FlowHash(hash), index));
             assert_eq!(table.find(FlowHash(hash), |found| found == index), None);
+        }
+        Op::Replace { pick } => {
+            let Some(place) = model.pick(pick) else { return };
+            let (old, new) = (model.order[place], model.next_index);
+            model.next_index += 1;
+            let hash = model.hashes.remove(&old).unwrap();
+            assert!(table.replace(FlowHash(hash), old, new));
+            assert!(!table.replace(FlowHash(hash), old, new));
+            model.hashes.insert(new, hash);
+            model.order[place] = new;
         }
         Op::RemoveAbsent { hash } => assert!(!table.remove(FlowHash(hash), u32::MAX - 1)),
         Op::Find { pick } => {

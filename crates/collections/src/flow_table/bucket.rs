@@ -96,6 +96,16 @@ impl Bucket {
         found.is_some()
     }
 
+    /// Puts another index in an entry's place; false if the entry is not here.
+    #[inline]
+    pub(super) fn replace(&mut self, tag: Tag, step: usize, old: u32, new: u32) -> bool {
+        let found = self.slots_with(tag.label(step)).find(|&slot| self.indices[slot] == old);
+        if let Some(slot) = found {
+            self.indices[slot] = new;
+        }
+        found.is_some()
+    }
+
     /// Takes out an entry whose home is `step` buckets away, below [`FAR`], if there is one.
     pub(super) fn take_stranger(&mut self, step: usize) -> Option<(Tag, u32)> {
         let slot = self.labels.iter().position(|&label| label >> TAG_BITS == step as u16)?;

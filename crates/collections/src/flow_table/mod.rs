@@ -153,6 +153,22 @@ impl FlowTable {
         true
     }
 
+    /// Puts `new` in the place of `old` under `hash`; false if `old` was not there.
+    #[inline]
+    pub fn replace(&mut self, hash: FlowHash, old: u32, new: u32) -> bool {
+        let (home, tag) = (self.home(hash), tag(hash));
+        for step in 0..self.reach {
+            let bucket = &mut self.buckets[home ^ step];
+            if bucket.replace(tag, step, old, new) {
+                return true;
+            }
+            if !bucket.may_have_passed(tag) {
+                return false;
+            }
+        }
+        false
+    }
+
     /// Flows in the table.
     #[inline]
     pub fn len(&self) -> u32 {
