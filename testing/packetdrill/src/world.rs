@@ -174,7 +174,7 @@ impl World {
         let Some(info) = info else { return };
         socket.window_max = socket.window_max.max(info.snd_wnd);
         let mss = u32::from(info.mss).max(1);
-        let rtt = info.srtt.map_or(0, |srtt| srtt.as_micros()).max(1);
+        let rtt = info.srtt.map_or(0, freeway::Duration::as_micros).max(1);
         let rate = 2 * u64::from(info.cwnd) * 1_000_000 / rtt;
         let near = u32::try_from(rtt >> 9).ok().and_then(|shift| LARGEST.checked_shr(shift)).unwrap_or(0);
         let fair = (((rate >> 10) + near).min(LARGEST) / u64::from(mss)) as u32;
