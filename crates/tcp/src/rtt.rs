@@ -54,9 +54,14 @@ impl Rtt {
     /// 2.3: RTO <- SRTT + max(G, 4 RTTVAR). The floor takes the clock granularity's place in that formula
     /// instead of bounding the sum (2.4), so that a peer's delayed acknowledgment never looks like a loss,
     /// however short the path.
+    #[inline]
     pub(crate) fn timeout(&self, config: &Config, syn_was_lost: bool, backoff: u8) -> Duration {
         let base = if self.is_known() {
-            self.smoothed() + Duration::from_micros(u64::from(self.rttvar_4)).max(config.rto_min)
+            let sum = self.smoothed() + Duration::from_micros(u64::from(self.rttvar_4)).max(config.rto_min);
+            if backoff == 0 {
+                return sum.min(config.rto_max);
+            }
+            sum
         } else if syn_was_lost {
             // 5.7: 3 s for data, when the SYN was sent more than once and nothing was measured since.
             config.rto_initial.max(Duration::from_secs(3))

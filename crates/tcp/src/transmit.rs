@@ -111,6 +111,7 @@ impl Tcb {
     }
 
     /// Data (or a FIN) for the first time.
+    #[inline]
     pub(crate) fn emit_new(
         &mut self,
         cx: &Context<'_>,

@@ -1,6 +1,6 @@
 //! The name of a flow, in 24 bytes.
 
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A flow's four-tuple. Addresses of both versions share one form: IPv4 is mapped into `::ffff:0:0/96`. The
 /// local address is an index into the host's own addresses, of which there are few.
@@ -29,10 +29,11 @@ impl FlowKey {
     /// The peer's address.
     #[inline]
     pub(crate) const fn remote(&self) -> IpAddr {
-        let v6 = Ipv6Addr::from_octets(self.remote);
-        match v6.to_ipv4_mapped() {
-            Some(v4) => IpAddr::V4(v4),
-            None => IpAddr::V6(v6),
+        let bits = u128::from_be_bytes(self.remote);
+        if bits >> 32 == 0xffff {
+            IpAddr::V4(Ipv4Addr::from_bits(bits as u32))
+        } else {
+            IpAddr::V6(Ipv6Addr::from_bits(bits))
         }
     }
 }

@@ -205,6 +205,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     }
 }
 
+#[inline(always)]
 fn header(net: &Net, key: &FlowKey, outgoing: &Outgoing, config: Option<&Config>) -> IpHeader {
     IpHeader {
         src: net.address(key.local),
@@ -219,6 +220,7 @@ fn header(net: &Net, key: &FlowKey, outgoing: &Outgoing, config: Option<&Config>
 }
 
 /// Writes the TCP header before the payload, with its checksum (or what the port needs to fill it in).
+#[inline(always)]
 fn prepend_tcp(
     net: &Net,
     hop: Hop,
