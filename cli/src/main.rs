@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod ask;
 mod demo;
 mod device;
 mod doctor;
@@ -31,6 +32,12 @@ enum Command {
     Serve(serve::Args),
     /// A small tour without any privilege: two hosts in one process.
     Demo(demo::Args),
+    /// Shows a running server: its cores' traffic, load, cycles, drops and tables.
+    Top(ask::TopArgs),
+    /// Prints all counters of a running server.
+    Stats(ask::StatsArgs),
+    /// Prints the cycles that each frame costs a running server, by stage.
+    Cycles(ask::CyclesArgs),
     /// Says what this machine lacks to serve well, and the command that mends it.
     Doctor(doctor::Args),
 }
@@ -39,6 +46,9 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Top(args) => ask::top(&args),
+        Command::Stats(args) => ask::stats(&args),
+        Command::Cycles(args) => ask::cycles(&args),
         Command::Doctor(args) => doctor(&args),
     };
     match result {

@@ -13,6 +13,7 @@ use freeway::{
     Secrets, TcpConfig, allowed_cpus,
 };
 use freeway_afxdp::Transport;
+use freeway_control::{Server as AdminServer, admin};
 use freeway_httpd::{Documents, LoadLimits};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -79,6 +80,10 @@ pub(crate) struct Args {
     /// What a core does when there is nothing to do: sleep, adaptive or spin.
     #[arg(long, default_value = "adaptive")]
     idle: Idle,
+    /// The Unix socket by which freeway top, stats and cycles ask this server, or none [default: /run/freeway/admin.sock
+    /// for root, else in the user's runtime folder]
+    #[arg(long, value_name = "SOCKET")]
+    admin: Option<PathBuf>,
 }
 
 /// What the flags come to, checked.
@@ -110,6 +115,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         list(plan.ports.iter().map(|(service, port)| format!("{}:{port}", service.name()))),
     );
     let running = start(args, plan, opened)?;
+    let _admin = admin(args, &running, &ready)?;
     let stop = running.stop_handle();
     let handle = signals.handle();
     let waiter = thread::spawn(move || {
@@ -123,6 +129,23 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // The waiter only waits: it ends with its signals and cannot panic.
     let _ = waiter.join();
     ended.map(drop).map_err(|panic: CorePanic| anyhow!(panic))
+}
+
+/// Opens the admin socket. One that was asked for must be there; without the usual one a server serves all the same.
+fn admin(args: &Args, running: &Running, ready: &str) -> Result<Option<AdminServer>> {
+    let path = match &args.admin {
+        Some(path) if path.as_os_str() == "none" => return Ok(None),
+        Some(path) => path.clone(),
+        None => admin::default_path(),
+    };
+    match AdminServer::open(&path, running.stats_reader(), ready) {
+        Ok(server) => Ok(Some(server)),
+        Err(error) if args.admin.is_some() => Err(error.into()),
+        Err(error) => {
+            eprintln!("freeway: {error}; nobody can ask this server");
+            Ok(None)
+        }
+    }
 }
 
 /// Checks all flags; what is wrong is said in one message, a line each.

@@ -1,0 +1,59 @@
+//! The admin socket: a Unix socket, open to the server's own user alone, by which a running server is asked.
+//!
+//! A question is one line of JSON, and so is its answer. A client may ask as often as it likes; the server closes a
+//! connection that asks something senseless, is silent for a minute, or comes when [`CLIENTS`] others are there.
+//!
+//! ```text
+//!   {"ask":"stats"}      ──►      {"stats":{"version":1, ...}}
+//!   {"ask":"weather"}    ──►      {"error":"..."}
+//! ```
+
+mod client;
+mod server;
+
+use std::env;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use client::{AskError, Client};
+pub use server::{Server, ServerError};
+
+use crate::snapshot::Snapshot;
+
+/// Clients at once: people and their tools, not a load.
+pub const CLIENTS: usize = 32;
+
+/// The longest question, in bytes.
+const QUESTION_MAX: usize = 4 << 10;
+
+/// A question.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Ask {
+    /// All counters.
+    Stats,
+}
+
+/// An answer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// To [`Ask::Stats`].
+    Stats(Box<Snapshot>),
+    /// The question was not understood, or cannot be answered: one line for a person.
+    Error(String),
+}
+
+/// Where the socket is unless `--admin` says: in `/run/freeway` for root, in the user's own runtime folder otherwise, and
+/// in `/tmp` where there is none.
+pub fn default_path() -> PathBuf {
+    let uid = rustix::process::geteuid();
+    if uid.is_root() {
+        return PathBuf::from("/run/freeway/admin.sock");
+    }
+    match env::var_os("XDG_RUNTIME_DIR") {
+        Some(folder) if !folder.is_empty() => PathBuf::from(folder).join("freeway/admin.sock"),
+        _ => PathBuf::from(format!("/tmp/freeway-{}/admin.sock", uid.as_raw())),
+    }
+}
