@@ -56,6 +56,7 @@ impl Tcb {
         if advanced {
             self.retries = 0;
             self.marks.remove(Marks::RESEND_NOW);
+            self.note_full_segment(bytes);
         }
         self.recovery.count_duplicate(advanced, delivery.bytes > 0);
 
