@@ -43,7 +43,7 @@ impl Store {
             return false;
         };
         let at = queues.tx_base.wrapping_add(queues.tx_bytes);
-        let item = Item { content, at, len, next: NONE, fin: false, side: Side::Sent };
+        let item = Item { content, at, len, next: NONE, run_last: NONE, fin: false, side: Side::Sent };
         let Some(index) = self.insert_item(item) else {
             self.close_if_empty(list);
             return false;
@@ -83,7 +83,7 @@ impl Store {
         if was_sent || room == 0 {
             return 0;
         }
-        let parked = match core::mem::replace(&mut tail.content, Content::Taken) {
+        let parked = match core::mem::replace(&mut tail.content, Content::TAKEN) {
             Content::Packet(parked) => parked,
             other => {
                 tail.content = other;
@@ -164,7 +164,7 @@ impl Store {
         }
         let item = self.items.slot_mut(index)?;
         if item.at == at && item.len == len {
-            match core::mem::replace(&mut item.content, Content::Taken) {
+            match core::mem::replace(&mut item.content, Content::TAKEN) {
                 Content::Packet(parked) => match self.unpark(parked)?.try_unique() {
                     Ok(packet) if packet.headroom() >= HEADERS_MAX => {
                         return Some(Payload { packet, owner: Some(index) });
@@ -203,7 +203,6 @@ impl Store {
                 Content::Lent { lent, offset } => {
                     self.lent_bytes(*lent).get(*offset as usize..(*offset + item.len) as usize)?
                 }
-                Content::Taken => return None,
             };
             let bytes = bytes.get(skip..)?;
             let (now, later) = room.split_at_mut(bytes.len().min(room.len()));
