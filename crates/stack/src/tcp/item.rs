@@ -104,6 +104,8 @@ pub(crate) struct Queues {
     pub(crate) tx_tail: u32,
     /// The item last transmitted from: where the search for the next begins.
     pub(crate) tx_cursor: u32,
+    /// The item last transmitted from again, likewise.
+    pub(crate) tx_again: u32,
     /// The position of the oldest unacknowledged byte.
     pub(crate) tx_base: u32,
     /// The position up to which bytes have been transmitted.
@@ -129,6 +131,7 @@ impl Queues {
         tx_head: NONE,
         tx_tail: NONE,
         tx_cursor: NONE,
+        tx_again: NONE,
         tx_base: 0,
         tx_sent: 0,
         tx_bytes: 0,
