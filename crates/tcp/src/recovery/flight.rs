@@ -412,3 +412,53 @@ impl Tcb {
                 && self.state.is_synchronized()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNA: SeqNumber = SeqNumber(u32::MAX - 70_000);
+
+    #[test]
+    fn a_long_flight_measures_round_trips_exactly_or_not_at_all() {
+        let mut flight = NarrowFlight::of(UNA);
+        let mut samples = 0;
+        for turn in 0..3_000u32 {
+            let now_us = turn * 100;
+            flight.on_sent(UNA + (turn + 1) * 100, now_us);
+            if turn >= 600 {
+                let evidence = Evidence { now_us, echo_age_us: None };
+                let mut delivery = flight.on_acknowledged(UNA + (turn - 599) * 100, &evidence);
+                flight.settle(&mut delivery, now_us);
+                assert!(delivery.rtt_us.is_none_or(|rtt_us| rtt_us == 60_000), "{delivery:?}");
+                samples += u32::from(delivery.rtt_us.is_some());
+            }
+        }
+        // Four round trips, and some in each.
+        assert!(samples > 40, "{samples}");
+        assert_eq!(flight.min_rtt_us(), Some(60_000));
+    }
+
+    #[test]
+    fn a_flight_is_cramped_by_holes_alone_and_roomy_without_any() {
+        let mut narrow = NarrowFlight::of(UNA);
+        for turn in 0..200u32 {
+            narrow.on_sent(UNA + (turn + 1) * 100, turn * 1_000);
+        }
+        assert_eq!(narrow.fit(), Fit::Right, "when it was sent is forgotten instead");
+        let evidence = Evidence { now_us: 300_000, echo_age_us: None };
+        let mut hole = 0;
+        while narrow.fit() == Fit::Right {
+            let run = (UNA + (2 * hole + 1) * 100, UNA + (2 * hole + 2) * 100);
+            narrow.on_sacked(run, &evidence, &mut Delivery::default());
+            hole += 1;
+            assert!(hole < 30);
+        }
+        assert_eq!(narrow.fit(), Fit::Cramped);
+        let mut wide = WideFlight::adopting(&narrow);
+        assert_eq!((wide.fit(), wide.sacked_and_lost()), (Fit::Right, narrow.sacked_and_lost()));
+        wide.on_acknowledged(UNA + 2 * hole * 100, &evidence);
+        assert_eq!(wide.fit(), Fit::Roomy);
+        assert_eq!(NarrowFlight::adopting(&wide).fit(), Fit::Right);
+    }
+}

@@ -720,6 +720,81 @@ mod tests {
         }
     }
 
+    /// What was done to a board of any size.
+    fn done<const N: usize>(ops: &[Op]) -> (Board<N>, Plain) {
+        let (mut board, mut plain) = (Board::<N>::new(UNA), Plain::default());
+        for (now, &op) in (5_000u32..).zip(ops) {
+            apply(&mut board, &plain, op, now);
+            plain.apply(op, now);
+        }
+        (board, plain)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// A board that takes over from another knows the same, as far as it has room, and calls nothing lost or delivered
+        /// that is not.
+        #[test]
+        fn a_board_that_takes_over_only_forgets(ops in proptest::collection::vec(ops(9), 0..300)) {
+            let (narrow, _) = done::<46>(&ops);
+            let mut wide = Board::<1_000>::new(SeqNumber(7));
+            wide.adopt(&narrow);
+            prop_assert_eq!(wide.spans(), narrow.spans());
+            check_sums(&wide)?;
+            let (wide, plain) = done::<1_000>(&ops);
+            let mut narrow = Board::<46>::new(SeqNumber(7));
+            narrow.adopt(&wide);
+            check_sums(&narrow)?;
+            prop_assert_eq!((narrow.una, narrow.nxt()), (wide.una, wide.nxt()));
+            if wide.spans().len() + 2 <= 46 {
+                prop_assert_eq!(narrow.spans(), wide.spans());
+            }
+            let mut bytes = plain.bytes.iter();
+            let mut at = narrow.una;
+            for span in narrow.spans() {
+                for byte in bytes.by_ref().take(span.end.distance_from(at) as usize) {
+                    prop_assert!(!span.fate.contains(Fate::SACKED) || byte.fate == Fate::SACKED);
+                }
+                at = span.end;
+            }
+        }
+    }
+
+    #[test]
+    fn every_second_segment_lost_of_hundreds_is_told_by_a_wide_board() {
+        let mut board = Board::<1_000>::new(UNA);
+        for turn in 0..800u32 {
+            board.sent(UNA + (turn + 1) * 100, turn * 10, 0);
+        }
+        for hole in 0..400u32 {
+            board.change(UNA + (2 * hole + 1) * 100, UNA + (2 * hole + 2) * 100, |_, span| {
+                span.fate = Fate::SACKED;
+            });
+        }
+        board.change_all(|_, span| lose(span));
+        assert_eq!((board.sacked(), board.lost(), board.spans().len()), (40_000, 40_000, 800));
+        for hole in 0..400u32 {
+            let run = (UNA + 2 * hole * 100, UNA + (2 * hole + 1) * 100);
+            assert_eq!(board.next_lost(), Some(run));
+            board.resent(run.0, run.1, 9_000, 0);
+        }
+        assert_eq!((board.next_lost(), board.pipe()), (None, 40_000));
+    }
+
+    #[test]
+    fn of_a_long_flight_it_is_known_evenly_when_it_was_sent() {
+        let mut board = Board::<46>::new(UNA);
+        for turn in 0..3_000u32 {
+            board.sent(UNA + (turn + 1) * 100, turn * 100, 0);
+            board.acknowledge(UNA + (turn + 1).saturating_sub(600) * 100, |_, _| {});
+        }
+        // Sixty milliseconds in 46 spans: none may stand for more than a few parts of that.
+        let apart = |span: &Span| u32::from(span.spread) << SPREAD_SHIFT;
+        assert!(board.spans().iter().all(|span| apart(span) < 60_000 / 6), "{:?}", board.spans());
+        assert!(board.spans().len() > 15);
+    }
+
     #[test]
     fn one_turn_is_one_span_and_the_next_another() {
         let mut board = Board::<46>::new(UNA);
