@@ -6,6 +6,7 @@ use freeway_mem::{ArenaLayout, PoolConfig};
 use thiserror::Error;
 
 use crate::net::NetConfig;
+use crate::tcp::flights::Flights;
 use crate::tcp::peers::Peers;
 use crate::tcp::record::Connection;
 use crate::tcp::{item, syn_table, time_wait};
@@ -37,11 +38,16 @@ pub struct StackConfig {
     /// congestion controller's whole state; those beyond recover as RFC 6582 says (counted). Default 4,096, about
     /// 1 KiB each.
     pub max_flights: u32,
+    /// Of these, connections whose losses may leave more than some forty holes without being forgotten: a long fat path
+    /// makes hundreds at once. Those beyond find their losses more slowly (counted). Default 64, 16 KiB each.
+    pub max_wide_flights: u32,
     /// Packet buffers of a frame's size.
     pub pool: PoolConfig,
     /// Buffers of a whole datagram's size, for reassembly.
     pub large_pool: PoolConfig,
-    /// Received segments that one connection may hold out of order. Default 256.
+    /// Runs of received segments, each with a gap before it, that one connection may hold out of order: what one more
+    /// segment costs grows with them. How many segments these have is bounded by the receive window, in which none counts
+    /// for less than 1 KiB, and by two thirds of `receive_budget` for all connections. Default 256.
     pub max_out_of_order: u16,
     /// Different sets of settings that connections may have by [`Conn::configure`](crate::Conn::configure); at the bound a
     /// change is refused. Default 256, about 250 bytes each.
@@ -130,6 +136,7 @@ impl StackConfig {
             max_time_wait: 65_536,
             max_items: pool.buffers,
             max_flights: 4_096,
+            max_wide_flights: 64,
             pool,
             large_pool: PoolConfig { buffers: 64, buffer_size: 128 * 1024, ..PoolConfig::default() },
             max_out_of_order: 256,
@@ -165,6 +172,7 @@ impl StackConfig {
             ("max_time_wait", self.max_time_wait),
             ("max_items", self.max_items),
             ("max_flights", self.max_flights),
+            ("max_wide_flights", self.max_wide_flights),
             ("cores", self.cores),
         ];
         for (what, value) in bounds {
@@ -203,7 +211,7 @@ impl StackConfig {
         let layout = if self.count_peers { Peers::plan(layout, self.max_connections) } else { layout };
         let layout = Slab::<item::Item>::plan(layout, self.max_items);
         let layout = Slab::<item::Queues>::plan(layout, self.max_items);
-        Slab::<freeway_tcp::Flight>::plan(layout, self.max_flights)
+        Flights::plan(layout, self)
     }
 
     /// What one more idle connection costs, in bytes: its record, its share of the flow table, its timer.

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use freeway_base::{Duration, Instant};
-use freeway_tcp::{Arrival, Config, Context, Flight, Held, Outcome, Tcb};
+use freeway_tcp::{Arrival, Config, Context, Held, NarrowFlight, Outcome, Tcb};
 use freeway_wire::Ecn;
 use freeway_wire::tcp::{Flags, Options, Repr, SeqNumber, Timestamps};
 
@@ -17,7 +17,7 @@ struct Bench {
     config: Config,
     now: Instant,
     held: Held,
-    flight: Option<Flight>,
+    flight: Option<NarrowFlight>,
 }
 
 impl Bench {
@@ -56,8 +56,8 @@ impl Bench {
         let cx = Context { now: self.now, config: &self.config };
         let arrival = Arrival { repr, payload_len, ecn: Ecn::NotEct };
         let mut outcome = Outcome::default();
-        self.tcb.on_segment(&cx, &arrival, &self.held, self.flight.as_mut(), &mut outcome);
-        if self.flight.as_ref().is_some_and(|flight| !self.tcb.needs_flight(flight)) {
+        self.tcb.on_segment(&cx, &arrival, &self.held, self.flight.as_deref_mut(), &mut outcome);
+        if self.flight.as_deref().is_some_and(|flight| !self.tcb.needs_flight(flight)) {
             self.flight = None;
         }
         self.held.queued -= outcome.acked;
@@ -67,13 +67,13 @@ impl Bench {
     #[inline]
     fn poll(&mut self) -> bool {
         let cx = Context { now: self.now, config: &self.config };
-        if !self.tcb.wants_transmit(&self.held, self.flight.as_ref()) {
+        if !self.tcb.wants_transmit(&self.held, self.flight.as_deref()) {
             return false;
         }
         if self.flight.is_none() && self.tcb.wants_flight(&self.held) {
-            self.flight = Some(Flight::begin(&cx, &self.tcb));
+            self.flight = Some(NarrowFlight::begin(&cx, &self.tcb));
         }
-        black_box(self.tcb.poll_transmit(&cx, &self.held, self.flight.as_mut())).is_some()
+        black_box(self.tcb.poll_transmit(&cx, &self.held, self.flight.as_deref_mut())).is_some()
     }
 }
 

@@ -191,6 +191,7 @@ impl Tcb {
         flight: &mut Flight,
         (bytes, marked): (u32, bool),
     ) {
+        self.note_full_segment(bytes);
         let rtt_us = self.measure_by_flight(cx, arrival, flight);
         let limited = self.is_limited(flight);
         let ack = Ack { marked, limited, ..self.as_ack(cx, bytes, rtt_us) };

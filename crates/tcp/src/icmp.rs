@@ -40,20 +40,21 @@ impl Tcb {
                 Events::REFUSED
             }
             IcmpError::Hard | IcmpError::Soft => Events::SOFT_ERROR,
-            IcmpError::PacketTooBig { mss } => self.on_narrow_path(cx, mss),
+            IcmpError::PacketTooBig { mss } => self.on_narrow_path(cx, mss, seq),
         }
     }
 
-    /// Segments in flight are too big: cut anew and sent again at once, without blaming congestion (RFC 1191,
-    /// section 6.4).
-    fn on_narrow_path(&mut self, cx: &Context<'_>, mss: u16) -> Events {
+    /// Segments in flight are too big, from the one at `seq` on: cut anew and sent again at once, without blaming
+    /// congestion (RFC 1191, section 6.4). What was sent before it has passed that router, or a message of its own will
+    /// not narrow the path any more: then it is missed as any other that is lost.
+    fn on_narrow_path(&mut self, cx: &Context<'_>, mss: u16, seq: SeqNumber) -> Events {
         let before = self.mss;
         self.set_path_mss(mss.min(self.path_mss()));
         if self.mss == before {
             return Events::empty();
         }
         if self.state.transmits() && self.in_flight() > 0 {
-            self.recovery.resend_all(self.snd_una, self.snd_nxt);
+            self.recovery.resend_all(seq.max(self.snd_una), self.snd_nxt);
             self.marks.insert(Marks::UNEVEN);
             self.arm_resend(cx);
         }

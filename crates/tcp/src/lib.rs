@@ -15,7 +15,7 @@
 //!   application: close, abort, on_read
 //!   then: poll_transmit until None, and next_deadline for the timer
 //!
-//!   before poll_transmit: wants_flight ──► Flight::begin;  after a segment or a deadline: needs_flight, else drop it
+//!   before poll_transmit: wants_flight ──► NarrowFlight::begin;  after a segment or a deadline: needs_flight, else drop it
 //! ```
 //!
 //! # The map
@@ -109,7 +109,7 @@ pub use info::{Info, Repair};
 pub use isn::{isn, timestamp_offset};
 pub use outcome::{Accept, DropReason, Events, Held, Outcome, Pressure, Reply};
 pub use path::{PathProbing, Probe};
-pub use recovery::Flight;
+pub use recovery::{Fit, Flight, FlightOf, NarrowFlight, WideFlight};
 pub use reset::reset_for;
 pub use segment::{Arrival, Outgoing};
 pub use state::State;

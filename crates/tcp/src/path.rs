@@ -8,7 +8,9 @@
 //! ```
 //!
 //! A router that drops what is too big and says nothing is a black hole: the connection notices when several
-//! retransmissions in a row stay unanswered, and goes on with segments that nearly every path carries. From there it
+//! retransmissions in a row stay unanswered, and goes on with segments that nearly every path carries. A path that did
+//! carry full segments may just have lost so many in a row: there it takes two times with a shorter segment between them
+//! that got through, and no full one. From there it
 //! searches upward by probes: segments longer than all others, one at a time, which carry data that has to be sent
 //! anyway. A probe that is lost tells of the path's size and not of congestion (section 7.6.1). The search's bounds
 //! are the destination's and lie with the caller, who also keeps the one probe in flight ([`Probe`]) beside the send queue.
@@ -158,6 +160,9 @@ impl Tcb {
         let next = if self.mss > base { base } else { (self.mss / 2).max(config.path_floor_mss) };
         // Segments that were short already did not vanish for their length.
         if next < self.mss && self.in_flight() > u32::from(next) {
+            if self.marks.contains(Marks::SUSPECTED) {
+                self.marks.remove(Marks::FULL_PASSED);
+            }
             self.set_mss(next);
             self.marks.insert(Marks::PROBES_PATH | Marks::PATH_NEWS);
         }
@@ -170,14 +175,34 @@ impl Tcb {
     }
 
     /// Whether, with an acknowledgment that has just come, it is certain that the present size gets through where a
-    /// longer one did not: [`path_mss`](Self::path_mss) is to be remembered. Asking takes the news away.
+    /// longer one did not: [`path_mss`](Self::path_mss) is to be remembered. Asking takes the news away. Where it is not
+    /// certain segments are as long again as the SYNs allow: the caller says what else it knows of the path.
     #[inline]
     pub fn take_path_news(&mut self) -> bool {
         let news = self.marks.contains(Marks::PATH_NEWS);
         if news {
             self.marks.remove(Marks::PATH_NEWS);
         }
+        if news && self.marks.contains(Marks::FULL_PASSED) {
+            // It did carry full ones not long ago: they have one more chance, and the next silence is proof.
+            self.marks.remove(Marks::PROBES_PATH | Marks::FULL_PASSED);
+            self.marks.insert(Marks::SUSPECTED);
+            self.set_mss(self.mss_max);
+            return false;
+        }
+        if news {
+            self.marks.remove(Marks::SUSPECTED);
+        }
         news
+    }
+
+    /// An acknowledgment of `bytes` has come: a full segment was among them, perhaps.
+    #[inline]
+    pub(crate) fn note_full_segment(&mut self, bytes: u32) {
+        if bytes >= self.full() && !self.marks.contains(Marks::PATH_NEWS) {
+            self.marks.insert(Marks::FULL_PASSED);
+            self.marks.remove(Marks::SUSPECTED);
+        }
     }
 
     /// The payload that the next probe should have, `fails` being the shortest that is known not to get through:

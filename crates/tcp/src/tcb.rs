@@ -148,6 +148,10 @@ bitflags! {
         const SMALL_SENT = 1 << 29;
         /// Segments shrank because something on the path swallows longer ones: the next acknowledgment proves it.
         const PATH_NEWS = 1 << 30;
+        /// A full segment has been acknowledged, and nothing makes doubtful that the path carries more of them.
+        const FULL_PASSED = 1 << 22;
+        /// Full segments were lost again and again, and a shorter one got through; no full one has since.
+        const SUSPECTED = 1 << 23;
         /// `mss` grows by probes alone.
         const PROBES_PATH = 1 << 31;
         /// `ack_at` is when a segment that is held back may go.

@@ -54,7 +54,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let peer = socket.key.remote();
         let held = self.store.held(socket.queues);
         let cx = Context { now, config: &profile.tcp };
-        let info = match self.store.flights.get(self.store.flight_of(socket.queues)) {
+        let info = match self.store.flights.slot(self.store.flight_of(socket.queues)) {
             Some(flight) => tcb.info_in_flight(&cx, &held, flight),
             None => tcb.info_with(&cx, &held),
         };

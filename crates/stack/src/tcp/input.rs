@@ -10,14 +10,14 @@ use core::net::IpAddr;
 
 use freeway_base::{FlowHash, Instant};
 use freeway_mem::Packet;
-use freeway_tcp::{Accept, Arrival, Context, Events, Held, IcmpError, Outcome, Reply, State};
+use freeway_tcp::{Accept, Arrival, Context, Events, Fit, Held, IcmpError, Outcome, Reply, State};
 use freeway_wire::tcp::{Flags as TcpFlags, Repr, Segment, SeqNumber};
 use freeway_wire::{Ecn, Protocol, checksum};
 
 use super::TcpHost;
+use super::gaps::Inserted;
 use super::key::FlowKey;
 use super::list::Which;
-use super::receive_queue::Inserted;
 use super::record::{Connection, Flags, Socket};
 use super::slot::Slot;
 use super::tuning::Tuning;
@@ -192,8 +192,15 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         if dropped.is_some() {
             self.counters.dropped_unacceptable += 1;
         }
-        if self.store.flights.slot(flight).is_some_and(|flight| !connection.tcb.needs_flight(flight)) {
-            self.store.end_flight(&mut connection.socket.queues);
+        if let Some(flight) = self.store.flights.slot(flight) {
+            let fit = flight.fit();
+            if !connection.tcb.needs_flight(flight) {
+                self.store.end_flight(&mut connection.socket.queues);
+            } else if fit != Fit::Right {
+                let is_exchanged = self.store.exchange_flight(connection.socket.queues);
+                self.counters.wide_flights += u64::from(is_exchanged && fit == Fit::Cramped);
+                self.counters.no_wide_flight += u64::from(!is_exchanged && fit == Fit::Cramped);
+            }
         }
         if acked > 0 {
             if held.probe.is_some() || connection.tcb.has_path_news() {
@@ -302,7 +309,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let list = &mut connection.socket.queues;
         let len = packet.data().len() as u64;
         if !in_order {
-            let inserted = self.store.rx_insert(list, seq, packet, fin);
+            let inserted = self.store.rx_insert(list, seq, packet, fin, connection.tcb.receive_window());
             match inserted {
                 Inserted::Stored => self.counters.out_of_order += 1,
                 Inserted::Duplicate => self.counters.dropped_duplicate += 1,

@@ -5,8 +5,8 @@
 //! application lent, by its number), so the tables can move with the arena.
 //!
 //! ```text
-//!   receive   head ─► [in order] ─► [in order] ─► [after a gap] ─► …     sorted by sequence number
-//!                                    ▲ last_in_order
+//!   receive   head ─► [in order] ─► [in order] ─► [after a gap ─► …] ─► [after another ─► …]   by sequence number
+//!                                    ▲ last_in_order                     ▲ highest
 //!   send      head ─► [acknowledged in part] ─► [sent] ─► [not yet sent] ─► …
 //!                                                 ▲ cursor
 //! ```
@@ -16,9 +16,10 @@ use alloc::vec::Vec;
 
 use freeway_collections::{BuildError, Slab};
 use freeway_mem::{Arena, PacketPool, Parked, SharedPacket};
-use freeway_tcp::{Context, Flight, Held, Pressure, Probe, Tcb};
+use freeway_tcp::{Context, Held, NarrowFlight, Pressure, Probe, Tcb};
 use freeway_wire::tcp::SackBlocks;
 
+use super::flights::Flights;
 use super::{ListId, NONE};
 use crate::config::StackConfig;
 
@@ -32,6 +33,8 @@ pub(crate) struct Item {
     /// How many bytes.
     pub(crate) len: u32,
     pub(crate) next: u32,
+    /// Of a run of items behind a gap the first knows the last.
+    pub(crate) run_last: u32,
     /// The peer's FIN stands right behind (received out of order only).
     pub(crate) fin: bool,
     /// Which queue it is in, and whose budget it takes from.
@@ -49,8 +52,15 @@ pub(crate) enum Side {
 
 impl Item {
     /// What a vacant place of the table holds.
-    const VACANT: Self =
-        Self { content: Content::Taken, at: 0, len: 0, next: NONE, fin: false, side: Side::Received };
+    const VACANT: Self = Self {
+        content: Content::TAKEN,
+        at: 0,
+        len: 0,
+        next: NONE,
+        run_last: NONE,
+        fin: false,
+        side: Side::Received,
+    };
 }
 
 /// Where the bytes of an item are.
@@ -65,8 +75,11 @@ pub(crate) enum Content {
         /// Where in it the item's bytes begin.
         offset: u32,
     },
-    /// Taken out for a moment by the one who will put it back.
-    Taken,
+}
+
+impl Content {
+    /// Nothing: it was taken out, for a moment, by the one who will put it back.
+    pub(crate) const TAKEN: Self = Self::Lent { lent: NONE, offset: 0 };
 }
 
 /// The queues of one connection that holds something.
@@ -81,6 +94,9 @@ pub(crate) struct Queues {
     pub(crate) rx_items: u16,
     /// Items after a gap.
     pub(crate) rx_out_of_order: u16,
+    /// Runs of these, each with a gap before it, and the first item of the one that ends last.
+    pub(crate) rx_runs: u16,
+    pub(crate) rx_highest: u32,
     /// Where the segments began that arrived last after a gap, the latest first.
     pub(crate) rx_recent: [u32; SackBlocks::MAX],
     /// Items sent or to be sent, from the oldest unacknowledged byte on.
@@ -88,6 +104,8 @@ pub(crate) struct Queues {
     pub(crate) tx_tail: u32,
     /// The item last transmitted from: where the search for the next begins.
     pub(crate) tx_cursor: u32,
+    /// The item last transmitted from again, likewise.
+    pub(crate) tx_again: u32,
     /// The position of the oldest unacknowledged byte.
     pub(crate) tx_base: u32,
     /// The position up to which bytes have been transmitted.
@@ -107,10 +125,13 @@ impl Queues {
         rx_bytes: 0,
         rx_items: 0,
         rx_out_of_order: 0,
+        rx_runs: 0,
+        rx_highest: NONE,
         rx_recent: [0; SackBlocks::MAX],
         tx_head: NONE,
         tx_tail: NONE,
         tx_cursor: NONE,
+        tx_again: NONE,
         tx_base: 0,
         tx_sent: 0,
         tx_bytes: 0,
@@ -161,13 +182,13 @@ impl Lent {
 pub(crate) struct Store {
     pub(crate) items: Slab<Item>,
     pub(crate) queues: Slab<Queues>,
-    pub(crate) flights: Slab<Flight>,
+    pub(crate) flights: Flights,
     pub(crate) pool: PacketPool,
     large: PacketPool,
     lent: Vec<Place>,
     /// The first free place, or [`NONE`].
     lent_free: u32,
-    /// Out-of-order items that one connection may hold.
+    /// Runs of items behind gaps that one connection may hold.
     pub(crate) max_out_of_order: u16,
     /// Items by the side they are for.
     held: Sides,
@@ -204,7 +225,7 @@ impl Store {
         Ok(Self {
             items: Slab::new(arena, "items", config.max_items, |_| Item::VACANT)?,
             queues: Slab::new(arena, "queues", config.max_items, |_| Queues::EMPTY)?,
-            flights: Slab::new(arena, "flights", config.max_flights, |_| Flight::vacant())?,
+            flights: Flights::new(arena, config)?,
             pool,
             large,
             lent: Vec::new(),
@@ -312,9 +333,18 @@ impl Store {
     ) -> Result<u32, ()> {
         let Some(queues) = self.queues.slot_mut(list) else { return Ok(NONE) };
         if queues.flight == NONE && tcb.wants_flight(held) {
-            queues.flight = self.flights.insert(Flight::begin(cx, tcb)).map_err(|_| ())?;
+            queues.flight = self.flights.insert(NarrowFlight::begin(cx, tcb)).ok_or(())?;
         }
         Ok(queues.flight)
+    }
+
+    /// Exchanges the connection's flight for one of the right size; false when there is none.
+    #[cold]
+    pub(crate) fn exchange_flight(&mut self, list: ListId) -> bool {
+        let Some(queues) = self.queues.get_mut(list) else { return false };
+        let exchanged = self.flights.exchange(queues.flight);
+        queues.flight = exchanged.unwrap_or(queues.flight);
+        exchanged.is_some()
     }
 
     /// Takes the connection's flight back.
@@ -398,7 +428,6 @@ impl Store {
         match content {
             Content::Packet(parked) => drop(self.unpark(parked)),
             Content::Lent { lent, .. } => self.release_lent(lent),
-            Content::Taken => {}
         }
     }
 

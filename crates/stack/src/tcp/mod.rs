@@ -17,7 +17,8 @@
 //! | `path` | how large a segment gets through, and what the host remembers of it |
 //! | `expire` | deadlines |
 //! | `record`, `key`, `slot` | a connection's memory, a flow's name, a table's entry |
-//! | `item`, `receive_queue`, `send_queue` | data that is held |
+//! | `item`, `receive_queue`, `gaps`, `send_queue` | data that is held |
+//! | `flights` | what is known of data in flight |
 //! | `syn_table`, `time_wait`, `listener` | the other tables |
 //! | `settings` | which of TCP's settings apply to a connection |
 //! | `conn` | what the application does with a connection |
@@ -28,6 +29,8 @@ mod conn;
 mod destinations;
 mod expire;
 mod fast_open;
+pub(crate) mod flights;
+mod gaps;
 mod gate;
 mod handshake;
 mod input;
@@ -163,7 +166,7 @@ counters! {
         dropped_connections_full,
         /// Payload dropped, the acknowledgment with it used: too few buffers or items were free.
         dropped_no_room,
-        /// Dropped: too many segments after a gap, or too few buffers left.
+        /// Dropped: too many segments after a gap, or too many gaps, or too few buffers left.
         dropped_out_of_order_full,
         /// Dropped: held already.
         dropped_duplicate,
@@ -203,6 +206,10 @@ counters! {
         ecn_reductions,
         /// Segments sent behind others without a flight, because all were in use: losses are repaired more slowly.
         no_flight,
+        /// Flights exchanged for wide ones: losses left more holes than a narrow one tells apart.
+        wide_flights,
+        /// Acknowledgments of flights that needed a wide one while all were in use: losses are found more slowly.
+        no_wide_flight,
     }
 }
 

@@ -87,7 +87,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     pub(crate) fn path_acked(&mut self, now: Instant, net: &mut Net, index: u32, held: &Held) {
         let Some(connection) = self.connections.slot_mut(index) else { return };
         let peer = connection.socket.key.remote();
-        let mut fails = net.path(now, peer).map_or(u16::MAX, |path| path.fails);
+        let path = net.path(now, peer);
+        let mut fails = path.map_or(u16::MAX, |path| path.fails);
+        let has_news = connection.tcb.has_path_news();
         if connection.tcb.take_path_news() {
             self.counters.black_holes += 1;
             fails = u16::MAX;
@@ -95,6 +97,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             connection.tcb.on_probe_acked(held.probe);
             self.store.set_probe(connection.socket.queues, Probe::NONE);
         } else {
+            if let Some(path) = path.filter(|_| has_news) {
+                connection.tcb.set_path_mss(path.mtu.saturating_sub(headers(peer)));
+            }
             return;
         }
         let mtu = connection.tcb.path_mss().saturating_add(headers(peer));

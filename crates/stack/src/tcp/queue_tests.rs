@@ -10,8 +10,8 @@ use freeway_mem::{Arena, Packet, PacketPool, PoolConfig};
 use proptest::prelude::*;
 
 use super::NONE;
+use super::gaps::Inserted;
 use super::item::Store;
-use super::receive_queue::Inserted;
 use crate::config::StackConfig;
 
 /// The byte at a place of every stream in these tests.
@@ -48,12 +48,41 @@ struct Receiver {
     rcv_nxt: u32,
     read: u32,
     finished: bool,
+    /// Which bytes have come, in order or not.
+    has: Vec<bool>,
 }
 
 impl Receiver {
     fn new(base: u32) -> Self {
         let (store, arena) = store();
-        Self { store, _arena: arena, list: NONE, base, rcv_nxt: 0, read: 0, finished: false }
+        let has = alloc::vec![false; 4_096];
+        Self { store, _arena: arena, list: NONE, base, rcv_nxt: 0, read: 0, finished: false, has }
+    }
+
+    /// What is held behind gaps is what has come, in runs as long as they are; some of them are reported.
+    fn check_gaps(&mut self) {
+        self.store.rx_check(self.list);
+        if self.finished {
+            assert!(self.store.rx_gaps(self.list).is_empty());
+            return;
+        }
+        let mut runs = Vec::new();
+        let has = |place: u32| self.has[place as usize];
+        let mut place = self.rcv_nxt;
+        while place < 4_096 {
+            let end = (place..4_096).find(|&other| !has(other)).unwrap_or(4_096);
+            if end > place {
+                runs.push((place, end));
+            }
+            place = end + 1;
+        }
+        let gaps = self.store.rx_gaps(self.list);
+        let reported: Vec<_> = gaps
+            .iter()
+            .map(|(from, to)| (from.0.wrapping_sub(self.base), to.0.wrapping_sub(self.base)))
+            .collect();
+        assert_eq!(reported.len(), runs.len().min(4), "{reported:?} of {runs:?}");
+        assert!(reported.iter().all(|block| runs.contains(block)), "{reported:?} of {runs:?}");
     }
 
     /// A segment of `len` bytes from place `start` on, of a stream of `total` bytes that ends with a FIN.
@@ -65,6 +94,7 @@ impl Receiver {
         // What lies left of `rcv_nxt` is cut off by TCP.
         let start = start.max(self.rcv_nxt).min(end);
         let seq = self.base.wrapping_add(start);
+        self.has[start as usize..end as usize].fill(true);
         let packet = packet(&self.store, start, end - start);
         let fin = end == total;
         if start == self.rcv_nxt {
@@ -77,7 +107,7 @@ impl Receiver {
             self.rcv_nxt += filled;
             self.finished |= finished;
         } else {
-            let inserted = self.store.rx_insert(&mut self.list, seq, packet, fin);
+            let inserted = self.store.rx_insert(&mut self.list, seq, packet, fin, 1 << 20);
             assert_ne!(inserted, Inserted::Full, "a gap's worth of segments is far below the bound");
         }
     }
@@ -125,6 +155,34 @@ fn lent_memory_goes_back_with_its_last_item_and_its_place_is_used_again() {
     assert_eq!(store.lend(bytes).unwrap().index, 2);
 }
 
+/// Inserts a segment of `len` bytes at `at`, the window being `window`.
+fn insert(store: &mut Store, list: &mut u32, (at, len): (u32, u32), window: u32) -> Inserted {
+    let packet = packet(store, at, len);
+    store.rx_insert(list, at, packet, false, window)
+}
+
+#[test]
+fn runs_are_bounded_by_their_number_and_segments_by_the_window() {
+    let (mut store, _arena) = store();
+    let mut list = NONE;
+    for run in 0..64 {
+        assert_eq!(insert(&mut store, &mut list, (100 + run * 100, 10), 1 << 20), Inserted::Stored);
+    }
+    assert_eq!(insert(&mut store, &mut list, (50, 10), 1 << 20), Inserted::Full, "one run more");
+    assert_eq!(insert(&mut store, &mut list, (110, 10), 1 << 20), Inserted::Stored, "a run that grows");
+    assert_eq!(insert(&mut store, &mut list, (120, 80), 1 << 20), Inserted::Stored, "two that become one");
+    assert_eq!(insert(&mut store, &mut list, (50, 10), 1 << 20), Inserted::Stored);
+    store.rx_check(list);
+    store.clear(&mut list);
+    // One run of as many segments as a window of 32 KiB has room for, and 64.
+    let stored = |store: &mut Store, list: &mut u32| {
+        (0..200).take_while(|&at| insert(store, list, (100 + at, 1), 32 << 10) == Inserted::Stored).count()
+    };
+    assert_eq!(stored(&mut store, &mut list), 32 + 64);
+    store.clear(&mut list);
+    assert_eq!(store.pool.in_use(), 0);
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Receive {
     Segment(u32, u32),
@@ -135,6 +193,7 @@ enum Receive {
 fn receive() -> impl Strategy<Value = Receive> {
     prop_oneof![
         4 => (0..3_000u32, 0..900u32).prop_map(|(start, len)| Receive::Segment(start, len)),
+        8 => (1_000..3_000u32, 0..60u32).prop_map(|(start, len)| Receive::Segment(start, len)),
         1 => (0..2_000u32).prop_map(Receive::Read),
         1 => (0..600u32).prop_map(Receive::Take),
     ]
@@ -163,7 +222,7 @@ proptest! {
     #[test]
     fn what_is_read_is_the_stream_whatever_the_order(
         base in prop_oneof![Just(0u32), Just(u32::MAX - 1_000), any::<u32>()],
-        steps in proptest::collection::vec(receive(), 0..60),
+        steps in proptest::collection::vec(receive(), 0..100),
     ) {
         const TOTAL: u32 = 3_000;
         let mut receiver = Receiver::new(base);
@@ -173,6 +232,7 @@ proptest! {
                 Receive::Read(count) => receiver.read(count),
                 Receive::Take(keep) => receiver.take_and_put_back(keep),
             }
+            receiver.check_gaps();
             let unread = receiver.rcv_nxt - receiver.read;
             prop_assert_eq!(receiver.store.rx_bytes(receiver.list), unread);
         }

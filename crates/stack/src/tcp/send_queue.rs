@@ -8,7 +8,7 @@
 
 use freeway_mem::{Packet, SharedPacket};
 
-use super::item::{Content, Item, Queues, Side, Store};
+use super::item::{Content, Item, Side, Store};
 use super::{ListId, NONE};
 
 /// The payload of a segment about to be sent.
@@ -43,7 +43,7 @@ impl Store {
             return false;
         };
         let at = queues.tx_base.wrapping_add(queues.tx_bytes);
-        let item = Item { content, at, len, next: NONE, fin: false, side: Side::Sent };
+        let item = Item { content, at, len, next: NONE, run_last: NONE, fin: false, side: Side::Sent };
         let Some(index) = self.insert_item(item) else {
             self.close_if_empty(list);
             return false;
@@ -83,7 +83,7 @@ impl Store {
         if was_sent || room == 0 {
             return 0;
         }
-        let parked = match core::mem::replace(&mut tail.content, Content::Taken) {
+        let parked = match core::mem::replace(&mut tail.content, Content::TAKEN) {
             Content::Packet(parked) => parked,
             other => {
                 tail.content = other;
@@ -133,10 +133,12 @@ impl Store {
                 break;
             }
             let next = self.free_item(head);
-            if let Some(queues) = self.queues.slot_mut(*list)
-                && queues.tx_cursor == head
-            {
-                queues.tx_cursor = next;
+            if let Some(queues) = self.queues.slot_mut(*list) {
+                for cursor in [&mut queues.tx_cursor, &mut queues.tx_again] {
+                    if *cursor == head {
+                        *cursor = next;
+                    }
+                }
             }
             head = next;
         }
@@ -144,7 +146,7 @@ impl Store {
             queues.tx_head = head;
             if head == NONE {
                 queues.tx_tail = NONE;
-                queues.tx_cursor = NONE;
+                (queues.tx_cursor, queues.tx_again) = (NONE, NONE);
             }
         }
         self.close_if_empty(list);
@@ -157,14 +159,16 @@ impl Store {
         let queues = self.queues.slot_mut(list)?;
         let at = queues.tx_base.wrapping_add(offset);
         let end = at.wrapping_add(len);
-        let index = Self::tx_find(&self.items, queues, at)?;
-        queues.tx_cursor = index;
-        if end.wrapping_sub(queues.tx_sent) as i32 > 0 {
+        let is_new = end.wrapping_sub(queues.tx_sent) as i32 > 0;
+        let cursor = if is_new { &mut queues.tx_cursor } else { &mut queues.tx_again };
+        let index = Self::tx_find(&self.items, [*cursor, queues.tx_head], at)?;
+        *cursor = index;
+        if is_new {
             queues.tx_sent = end;
         }
         let item = self.items.slot_mut(index)?;
         if item.at == at && item.len == len {
-            match core::mem::replace(&mut item.content, Content::Taken) {
+            match core::mem::replace(&mut item.content, Content::TAKEN) {
                 Content::Packet(parked) => match self.unpark(parked)?.try_unique() {
                     Ok(packet) if packet.headroom() >= HEADERS_MAX => {
                         return Some(Payload { packet, owner: Some(index) });
@@ -179,9 +183,9 @@ impl Store {
     }
 
     /// The item that holds the byte at position `at`: from the cursor on if it lies there, else from the head.
-    fn tx_find(items: &freeway_collections::Slab<Item>, queues: &Queues, at: u32) -> Option<u32> {
+    fn tx_find(items: &freeway_collections::Slab<Item>, [cursor, head]: [u32; 2], at: u32) -> Option<u32> {
         let reaches = |index: u32| items.slot(index).is_some_and(|item| at.wrapping_sub(item.at) as i32 >= 0);
-        let mut index = if reaches(queues.tx_cursor) { queues.tx_cursor } else { queues.tx_head };
+        let mut index = if reaches(cursor) { cursor } else { head };
         while let Some(item) = items.slot(index) {
             if at.wrapping_sub(item.at) < item.len {
                 return Some(index);
@@ -203,7 +207,6 @@ impl Store {
                 Content::Lent { lent, offset } => {
                     self.lent_bytes(*lent).get(*offset as usize..(*offset + item.len) as usize)?
                 }
-                Content::Taken => return None,
             };
             let bytes = bytes.get(skip..)?;
             let (now, later) = room.split_at_mut(bytes.len().min(room.len()));

@@ -181,11 +181,12 @@ impl Measure {
 }
 
 /// The buffer for an application that took `taken` bytes in a round trip, and `before` in earlier ones: twice as much, and
-/// some segments more for what is under way; and where the stream is growing, as much again as it grew.
+/// some segments more for what is under way; and where the stream is growing, twice as much again as it grew: a stream that
+/// doubles gets room for the round trip that this one's window meets, and for the one behind it.
 fn wanted(taken: u32, before: u32, segment: u32) -> u32 {
     let twice = u64::from(taken) * 2 + 16 * u64::from(segment);
     let grown = u64::from(taken.saturating_sub(before));
-    let more = if before > 0 { twice.min(grown * 2) } else { 0 };
+    let more = if before > 0 { twice.min(grown * 4) } else { 0 };
     u32::try_from(twice + more).unwrap_or(u32::MAX)
 }
 
@@ -197,7 +198,7 @@ mod tests {
     fn a_stream_that_grows_is_given_more_than_twice_what_it_took() {
         assert_eq!(wanted(100_000, 0, 1_000), 216_000);
         assert_eq!(wanted(100_000, 100_000, 1_000), 216_000);
-        assert_eq!(wanted(200_000, 100_000, 1_000), 616_000);
+        assert_eq!(wanted(200_000, 100_000, 1_000), 816_000);
         assert_eq!(wanted(u32::MAX, 1, 65_535), u32::MAX);
     }
 

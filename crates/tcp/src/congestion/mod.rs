@@ -172,11 +172,11 @@ impl Congestion {
             if config.congestion == Algorithm::Dctcp {
                 dctcp::observe(self, epoch, ack);
             } else if config.hystart && self.ssthresh == CWND_MAX {
-                caution = epoch.hystart.on_ack(ack);
+                caution = epoch.hystart.on_ack(ack, self.cwnd, mss, config.pacing);
             }
         }
         if caution == slow_start::Caution::Stop {
-            // RFC 9406, section 4.2: the last round of conservative slow start is over.
+            // RFC 9406, section 4.2: the last round of conservative slow start is over; or the path is full.
             self.ssthresh = self.cwnd;
         }
         if ack.limited && !ack.marked {

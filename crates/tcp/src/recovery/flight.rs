@@ -5,13 +5,15 @@
 //! and takes it back when everything is acknowledged. So the caller's table of flights is as large as there are
 //! connections that send at the same time, not as there are connections.
 
+use core::ops::{Deref, DerefMut};
+
 use freeway_base::Duration;
 use freeway_wire::tcp::SeqNumber;
 
 use super::probe::Probe;
 use super::prr::Prr;
 use super::rack::{Delivered, Rack};
-use super::scoreboard::{Fate, Scoreboard, Span, is_later};
+use super::scoreboard::{Board, Fate, Scoreboard, Span, is_later};
 use super::undo::{Frto, Undo};
 use crate::clock::micros;
 use crate::config::Context;
@@ -19,10 +21,38 @@ use crate::congestion::Epoch;
 use crate::outcome::Held;
 use crate::tcb::{Marks, Tcb};
 
-/// The side record of a connection that has several segments in flight. Plain data of a fixed size.
+/// The side record of a connection that has several segments in flight, as functions see it: with room for any number of
+/// spans. Plain data; [`NarrowFlight`] and [`WideFlight`] are those of a fixed size.
+pub type Flight = FlightOf<[Span]>;
+
+/// A flight of the common kind, 1 KiB: enough for a few tens of holes.
+pub type NarrowFlight = FlightOf<[Span; NARROW]>;
+
+/// A flight for a connection that has more holes than that, 16 KiB: see [`Flight::fit`].
+pub type WideFlight = FlightOf<[Span; WIDE]>;
+
+/// Spans that a narrow flight can tell apart.
+const NARROW: usize = 46;
+/// A narrow one with less room than for so many more is cramped: an acknowledgment brings four blocks at most.
+const HEADROOM: usize = 10;
+/// Spans that a wide flight can tell apart.
+const WIDE: usize = 1_000;
+
+/// Whether a flight is of the right size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fit {
+    /// It is.
+    Right,
+    /// It is narrow, and there are more holes than it has room for: from here on it would forget.
+    Cramped,
+    /// It is wide, and there are no holes left.
+    Roomy,
+}
+
+/// A flight whose spans lie in `S`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub struct Flight {
+pub struct FlightOf<S: ?Sized> {
     /// The least round trip seen in this flight, in microseconds; all ones before the first.
     pub(crate) min_rtt: u32,
     /// Bytes delivered, acknowledged or selectively so, since the flight began; wraps.
@@ -37,11 +67,28 @@ pub struct Flight {
     pub(crate) probe: Probe,
     /// What the congestion controller keeps while data is in flight.
     pub(crate) epoch: Epoch,
-    pub(crate) board: Scoreboard,
+    pub(crate) board: Scoreboard<S>,
 }
 
-// What a table of them costs: seventeen cache lines each.
-const _: () = assert!(size_of::<Flight>() <= 17 * 64);
+// What tables of them cost: seventeen cache lines each, or 16 KiB.
+const _: () = assert!(size_of::<NarrowFlight>() <= 17 * 64);
+const _: () = assert!(size_of::<WideFlight>() <= 16 * 1_024);
+
+impl<const N: usize> Deref for FlightOf<[Span; N]> {
+    type Target = Flight;
+
+    #[inline]
+    fn deref(&self) -> &Flight {
+        self
+    }
+}
+
+impl<const N: usize> DerefMut for FlightOf<[Span; N]> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Flight {
+        self
+    }
+}
 
 /// What an acknowledgment delivered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -68,7 +115,7 @@ pub(crate) struct Evidence {
     pub(crate) echo_age_us: Option<u64>,
 }
 
-impl Flight {
+impl<const N: usize> FlightOf<[Span; N]> {
     /// A flight of nothing, for a table's empty places.
     pub const fn vacant() -> Self {
         Self::of(SeqNumber(0))
@@ -85,7 +132,7 @@ impl Flight {
             undo: Undo::new(),
             probe: Probe::None,
             epoch: Epoch::new(),
-            board: Scoreboard::new(una),
+            board: Board::new(una),
         }
     }
 
@@ -108,6 +155,47 @@ impl Flight {
             }
         }
         flight
+    }
+
+    /// What `other` knows, in a flight of this size.
+    pub fn adopting(other: &Flight) -> Self {
+        let &FlightOf { min_rtt, delivered, rate_bytes, rate_us, rack, prr, undo, probe, epoch, ref board } =
+            other;
+        let mut flight = Self {
+            min_rtt,
+            delivered,
+            rate_bytes,
+            rate_us,
+            rack,
+            prr,
+            undo,
+            probe,
+            epoch,
+            board: Board::new(SeqNumber(0)),
+        };
+        flight.board.adopt(board);
+        flight
+    }
+}
+
+impl Flight {
+    /// Whether the flight is of the right size; asked after each segment.
+    #[inline]
+    pub fn fit(&self) -> Fit {
+        let (spans, room) = (self.board.spans().len(), self.board.room());
+        if room == NARROW && spans + HEADROOM > NARROW && self.has_holes() {
+            Fit::Cramped
+        } else if room > NARROW && !self.has_holes() {
+            Fit::Roomy
+        } else {
+            Fit::Right
+        }
+    }
+
+    /// Whether something behind SND.UNA has arrived, or is lost.
+    #[inline]
+    const fn has_holes(&self) -> bool {
+        self.board.sacked() > 0 || self.board.lost() > 0
     }
 
     // ---- getters ----
@@ -222,6 +310,18 @@ impl Flight {
         });
     }
 
+    /// Segments behind the first have arrived, and RACK does not know of any when it was sent: the first `mss` bytes count
+    /// as lost, unless they were sent again. Whether they do.
+    pub(crate) fn lose_head(&mut self, mss: u32) -> bool {
+        let Some(first) = self.board.spans().first() else { return false };
+        let una = self.board.una();
+        if self.rack.is_known() || self.board.sacked() == 0 || !first.fate.is_empty() {
+            return false;
+        }
+        self.lose_run(una, una + mss);
+        true
+    }
+
     /// Whether the peer acknowledges selectively what it does not acknowledge: it has thrown it away.
     pub(crate) fn is_reneged(&self) -> bool {
         self.board.spans().first().is_some_and(|span| span.fate.contains(Fate::SACKED))
@@ -268,10 +368,15 @@ impl Delivery {
         if !is_repeated {
             self.lowest_original = Some(self.lowest_original.map_or(span.end, |end| end.min(span.end)));
         }
-        let Some(sent_at) = span.first_sent_at() else { return };
+        // Of what was sent at some time between two, the first counts: it is older than it is, and proves less.
+        let known_at = span.last_sent_at();
+        let Some(sent_at) = known_at.or_else(|| span.first_sent_at()) else { return };
         let age = evidence.now_us.wrapping_sub(sent_at);
-        // Karn (MUST-18): no round trip of what was sent twice.
-        if !is_repeated && self.newest_sent_at.is_none_or(|before| is_later(sent_at, before)) {
+        // Karn (MUST-18): no round trip of what was sent twice, and none of what was sent nobody knows when.
+        if known_at.is_some()
+            && !is_repeated
+            && self.newest_sent_at.is_none_or(|before| is_later(sent_at, before))
+        {
             self.newest_sent_at = Some(sent_at);
         }
         // RFC 8985, section 6.2, step 2: an answer that came too soon, or echoes an older timestamp, was the original's.
@@ -305,5 +410,55 @@ impl Tcb {
                 && self.marks.contains(Marks::RESEND_ARMED)
                 && !self.marks.contains(Marks::PERSIST)
                 && self.state.is_synchronized()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNA: SeqNumber = SeqNumber(u32::MAX - 70_000);
+
+    #[test]
+    fn a_long_flight_measures_round_trips_exactly_or_not_at_all() {
+        let mut flight = NarrowFlight::of(UNA);
+        let mut samples = 0;
+        for turn in 0..3_000u32 {
+            let now_us = turn * 100;
+            flight.on_sent(UNA + (turn + 1) * 100, now_us);
+            if turn >= 600 {
+                let evidence = Evidence { now_us, echo_age_us: None };
+                let mut delivery = flight.on_acknowledged(UNA + (turn - 599) * 100, &evidence);
+                flight.settle(&mut delivery, now_us);
+                assert!(delivery.rtt_us.is_none_or(|rtt_us| rtt_us == 60_000), "{delivery:?}");
+                samples += u32::from(delivery.rtt_us.is_some());
+            }
+        }
+        // Four round trips, and some in each.
+        assert!(samples > 40, "{samples}");
+        assert_eq!(flight.min_rtt_us(), Some(60_000));
+    }
+
+    #[test]
+    fn a_flight_is_cramped_by_holes_alone_and_roomy_without_any() {
+        let mut narrow = NarrowFlight::of(UNA);
+        for turn in 0..200u32 {
+            narrow.on_sent(UNA + (turn + 1) * 100, turn * 1_000);
+        }
+        assert_eq!(narrow.fit(), Fit::Right, "when it was sent is forgotten instead");
+        let evidence = Evidence { now_us: 300_000, echo_age_us: None };
+        let mut hole = 0;
+        while narrow.fit() == Fit::Right {
+            let run = (UNA + (2 * hole + 1) * 100, UNA + (2 * hole + 2) * 100);
+            narrow.on_sacked(run, &evidence, &mut Delivery::default());
+            hole += 1;
+            assert!(hole < 30);
+        }
+        assert_eq!(narrow.fit(), Fit::Cramped);
+        let mut wide = WideFlight::adopting(&narrow);
+        assert_eq!((wide.fit(), wide.sacked_and_lost()), (Fit::Right, narrow.sacked_and_lost()));
+        wide.on_acknowledged(UNA + 2 * hole * 100, &evidence);
+        assert_eq!(wide.fit(), Fit::Roomy);
+        assert_eq!(NarrowFlight::adopting(&wide).fit(), Fit::Right);
     }
 }

@@ -34,5 +34,5 @@ mod selective;
 mod timeout;
 mod undo;
 
-pub use flight::Flight;
+pub use flight::{Fit, Flight, FlightOf, NarrowFlight, WideFlight};
 pub(crate) use new_reno::{Duplicate, Phase, Progress, Recovery};

@@ -90,6 +90,11 @@ impl Rack {
         self.reordering_seen
     }
 
+    /// Whether it is known of something delivered when it was sent.
+    pub(crate) const fn is_known(&self) -> bool {
+        self.is_known
+    }
+
     /// They were in an earlier flight.
     pub(crate) const fn expect_reordering(&mut self) {
         self.reordering_seen = true;
@@ -185,13 +190,14 @@ impl Rack {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scoreboard::Board;
     use super::*;
 
     const UNA: SeqNumber = SeqNumber(u32::MAX - 2_500);
 
     /// Ten segments of 1,000 bytes, one every 100 µs from 1,000 µs on.
-    fn board() -> Scoreboard {
-        let mut board = Scoreboard::new(UNA);
+    fn board() -> Board<46> {
+        let mut board = Board::<46>::new(UNA);
         for segment in 1..=10u32 {
             board.sent(UNA + segment * 1_000, 1_000 + segment * 100, 0);
         }
@@ -227,7 +233,7 @@ mod tests {
     #[test]
     fn of_one_turn_the_order_is_that_of_the_sequence_numbers() {
         let mut rack = Rack::new(UNA);
-        let mut board = Scoreboard::new(UNA);
+        let mut board = Board::<46>::new(UNA);
         board.sent(UNA + 10_000, 1_000, 0);
         sack(&mut board, 4_000, 5_000);
         rack.on_delivered(Delivered { sent_at: 1_000, end: UNA + 5_000 }, 11_000);

@@ -7,14 +7,14 @@
 //!
 //! A span is a run of sequence numbers that were sent in one turn and have met the same fate; it begins where the one
 //! before it ends. The clock is read once a turn, so what a turn sends is one span; a SACK block splits spans, and
-//! equal neighbours become one again. Their number is bounded: when there is no more room neighbours are merged, by
-//! forgetting what distinguishes them, so that nothing is ever called lost or delivered that is not.
+//! equal neighbours become one again. Their number is bounded, by what the caller has given: when there is no more room
+//! neighbours are merged, by forgetting what distinguishes them, so that nothing is ever called lost or delivered that is
+//! not. When exactly they were sent is forgotten first, and evenly: what was sent within a small part of the flight's age.
+
+use core::ops::{Deref, DerefMut};
 
 use bitflags::bitflags;
 use freeway_wire::tcp::SeqNumber;
-
-/// Spans that a flight can tell apart.
-pub(crate) const SPANS: usize = 46;
 
 /// The newest spans are merged last: round trips are measured by them.
 const FRESH: usize = 8;
@@ -37,26 +37,44 @@ bitflags! {
 /// A run of sequence numbers with one history.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
-pub(crate) struct Span {
+pub struct Span {
     /// The sequence number behind its last.
     pub(crate) end: SeqNumber,
     /// When the last of it was sent (again) last, in microseconds.
     pub(crate) sent_at: u32,
     /// Bytes that the peer had received by then.
     pub(crate) delivered: u32,
-    /// How much earlier the first of it was sent, in microseconds; all ones when it may be longer.
+    /// How much earlier the first of it was sent at most, in units of 2^[`SPREAD_SHIFT`] microseconds; all ones when it may
+    /// be longer.
     pub(crate) spread: u16,
     pub(crate) fate: Fate,
+    /// It was cut off a longer one, whose last was sent at `sent_at`, its own some time before.
+    pub(crate) is_cut: bool,
 }
+
+/// 16 µs: a spread is at most a second.
+const SPREAD_SHIFT: u32 = 4;
 
 const _: () = assert!(size_of::<Span>() == 16);
 
 impl Span {
-    const NONE: Self = Self { end: SeqNumber(0), sent_at: 0, delivered: 0, spread: 0, fate: Fate::empty() };
+    const NONE: Self =
+        Self { end: SeqNumber(0), sent_at: 0, delivered: 0, spread: 0, fate: Fate::empty(), is_cut: false };
 
     /// The earliest that any of it was sent; `None` when that is not known any more.
     pub(crate) fn first_sent_at(&self) -> Option<u32> {
-        (self.spread < u16::MAX).then(|| self.sent_at.wrapping_sub(u32::from(self.spread)))
+        (self.spread < u16::MAX).then(|| self.sent_at.wrapping_sub(u32::from(self.spread) << SPREAD_SHIFT))
+    }
+
+    /// When the last of it was sent, if that is known exactly.
+    pub(crate) const fn last_sent_at(&self) -> Option<u32> {
+        let is_known = self.spread == 0 || !self.is_cut && !self.fate.contains(Fate::AGAIN);
+        if is_known { Some(self.sent_at) } else { None }
+    }
+
+    /// The first part of it, up to `end`.
+    fn up_to(&self, end: SeqNumber) -> Self {
+        Self { end, is_cut: self.is_cut || end != self.end && self.spread > 0, ..*self }
     }
 
     /// Whether nothing is lost by making one of this and the next.
@@ -76,7 +94,8 @@ impl Span {
         let spread = match (first(self), first(next)) {
             (Some(a), Some(b)) => {
                 let earliest = if is_later(a, b) { b } else { a };
-                u16::try_from(newer.sent_at.wrapping_sub(earliest)).unwrap_or(u16::MAX)
+                let units = newer.sent_at.wrapping_sub(earliest).div_ceil(1 << SPREAD_SHIFT);
+                u16::try_from(units).unwrap_or(u16::MAX)
             }
             _ => u16::MAX,
         };
@@ -88,7 +107,14 @@ impl Span {
         } else {
             both.difference(Fate::LOST)
         };
-        Self { end: next.end, sent_at: newer.sent_at, delivered: self.delivered, spread, fate: fate | again }
+        Self {
+            end: next.end,
+            sent_at: newer.sent_at,
+            delivered: self.delivered,
+            spread,
+            fate: fate | again,
+            is_cut: next.is_cut || newer.sent_at != next.sent_at,
+        }
     }
 }
 
@@ -98,10 +124,10 @@ pub(crate) const fn is_later(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) > 0
 }
 
-/// Everything in flight.
+/// Everything in flight. `Scoreboard` is one with room for any number of spans, [`Board`] one with room for `N`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub(crate) struct Scoreboard {
+pub struct Scoreboard<S: ?Sized = [Span]> {
     /// SND.UNA, where the first span begins.
     una: SeqNumber,
     /// Bytes selectively acknowledged.
@@ -110,14 +136,57 @@ pub(crate) struct Scoreboard {
     lost: u32,
     /// Bytes sent again after they were lost, and not known to be lost again.
     resent: u32,
-    first: u8,
-    len: u8,
-    spans: [Span; SPANS],
+    first: u16,
+    len: u16,
+    spans: S,
+}
+
+/// A scoreboard with room for `N` spans.
+pub(crate) type Board<const N: usize> = Scoreboard<[Span; N]>;
+
+impl<const N: usize> Board<N> {
+    pub(crate) const fn new(una: SeqNumber) -> Self {
+        Self { una, sacked: 0, lost: 0, resent: 0, first: 0, len: 0, spans: [Span::NONE; N] }
+    }
+}
+
+impl<const N: usize> Deref for Board<N> {
+    type Target = Scoreboard;
+
+    #[inline]
+    fn deref(&self) -> &Scoreboard {
+        self
+    }
+}
+
+impl<const N: usize> DerefMut for Board<N> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Scoreboard {
+        self
+    }
 }
 
 impl Scoreboard {
-    pub(crate) const fn new(una: SeqNumber) -> Self {
-        Self { una, sacked: 0, lost: 0, resent: 0, first: 0, len: 0, spans: [Span::NONE; SPANS] }
+    /// How many spans there is room for.
+    #[inline]
+    pub(crate) const fn room(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Takes over what `other` knows; forgets as much as there is no room for.
+    pub(crate) fn adopt(&mut self, other: &Self) {
+        let &Self { una, sacked, lost, resent, .. } = other;
+        (self.una, self.sacked, self.lost, self.resent) = (una, 0, 0, 0);
+        (self.first, self.len) = (0, 0);
+        for &span in other.spans() {
+            self.make_room();
+            let start = self.nxt();
+            self.count(start, &span, true);
+            self.insert(usize::from(self.len), span);
+        }
+        debug_assert!(
+            self.room() < other.room() || [sacked, lost, resent] == [self.sacked, self.lost, self.resent]
+        );
     }
 
     /// The spans in the order of their sequence numbers.
@@ -131,6 +200,11 @@ impl Scoreboard {
     fn spans_mut(&mut self) -> &mut [Span] {
         let first = usize::from(self.first);
         self.spans.get_mut(first..first + usize::from(self.len)).unwrap_or(&mut [])
+    }
+
+    /// SND.UNA.
+    pub(crate) const fn una(&self) -> SeqNumber {
+        self.una
     }
 
     /// SND.NXT, as far as the scoreboard knows.
@@ -150,7 +224,7 @@ impl Scoreboard {
     /// New data was sent, up to `end`.
     #[inline]
     pub(crate) fn sent(&mut self, end: SeqNumber, now_us: u32, delivered: u32) {
-        let span = Span { end, sent_at: now_us, delivered, spread: 0, fate: Fate::empty() };
+        let span = Span { end, sent_at: now_us, delivered, spread: 0, fate: Fate::empty(), is_cut: false };
         if let Some(last) = self.spans_mut().last_mut()
             && last.is_like(&span)
         {
@@ -170,8 +244,9 @@ impl Scoreboard {
             && self.una.is_before(una)
         {
             let to = span.end.min(una);
-            self.count(self.una, &Span { end: to, ..span }, false);
-            visit(self.una, &Span { end: to, ..span });
+            let part = span.up_to(to);
+            self.count(self.una, &part, false);
+            visit(self.una, &part);
             self.una = to;
             if to == span.end {
                 self.first += 1;
@@ -197,6 +272,7 @@ impl Scoreboard {
                 delivered,
                 spread: 0,
                 fate: span.fate | resent | Fate::AGAIN,
+                is_cut: false,
                 ..*span
             };
         });
@@ -208,7 +284,7 @@ impl Scoreboard {
         &mut self,
         from: SeqNumber,
         to: SeqNumber,
-        mut change: impl FnMut(SeqNumber, &mut Span),
+        change: impl FnMut(SeqNumber, &mut Span),
     ) {
         let (from, to) = (from.max(self.una), to.min(self.nxt()));
         if !from.is_before(to) {
@@ -217,25 +293,42 @@ impl Scoreboard {
         self.make_room();
         let begin = self.split(from);
         let end = self.split(to);
+        self.change_spans(begin, end, change);
+        self.merge_alike(begin.saturating_sub(1), end + 1);
+    }
+
+    /// Changes every span, likewise.
+    pub(crate) fn change_all(&mut self, change: impl FnMut(SeqNumber, &mut Span)) {
+        let end = usize::from(self.len);
+        if self.change_spans(0, end, change) {
+            self.merge_alike(0, end);
+        }
+    }
+
+    /// Changes the spans `begin..end`; returns whether any is not what it was.
+    fn change_spans(
+        &mut self,
+        begin: usize,
+        end: usize,
+        mut change: impl FnMut(SeqNumber, &mut Span),
+    ) -> bool {
+        let mut start = self.start(begin);
+        let mut has_changed = false;
         for index in begin..end {
-            let start = self.start(index);
             let Some(&before) = self.spans().get(index) else { break };
             let mut span = before;
             change(start, &mut span);
             if span != before {
+                has_changed = true;
                 self.count(start, &before, false);
                 self.count(start, &span, true);
                 if let Some(place) = self.spans_mut().get_mut(index) {
                     *place = span;
                 }
             }
+            start = before.end;
         }
-        self.merge_alike(begin.saturating_sub(1), end + 1);
-    }
-
-    /// Changes every span, likewise.
-    pub(crate) fn change_all(&mut self, change: impl FnMut(SeqNumber, &mut Span)) {
-        self.change(self.una, self.nxt(), change);
+        has_changed
     }
 
     /// Bytes selectively acknowledged.
@@ -281,7 +374,7 @@ impl Scoreboard {
         if self.start(index) == at {
             return index;
         }
-        self.insert(index, Span { end: at, ..span });
+        self.insert(index, span.up_to(at));
         index + 1
     }
 
@@ -305,13 +398,14 @@ impl Scoreboard {
     /// Puts a span before the one at `index`; there is room.
     fn insert(&mut self, index: usize, span: Span) {
         let (first, len) = (usize::from(self.first), usize::from(self.len));
-        if first + len >= SPANS {
+        let room = self.room();
+        if first + len >= room {
             self.spans.copy_within(first.., 0);
             self.first = 0;
         }
         let at = usize::from(self.first) + index;
         let end = usize::from(self.first) + len;
-        if end < SPANS && at <= end {
+        if end < room && at <= end {
             self.spans.copy_within(at..end, at + 1);
             if let Some(place) = self.spans.get_mut(at) {
                 *place = span;
@@ -322,19 +416,19 @@ impl Scoreboard {
 
     /// Makes one of neighbours that are alike, among the spans `begin..end`.
     fn merge_alike(&mut self, begin: usize, end: usize) {
-        self.merge(begin, end, Span::is_like);
+        self.merge(begin, end, Span::is_like, true);
     }
 
-    /// Makes one of neighbours that `may` be, among the spans `begin..end`; each span with one other at most, where they
-    /// are not alike.
-    fn merge(&mut self, begin: usize, end: usize, may: impl Fn(&Span, &Span) -> bool) {
+    /// Makes one of neighbours that `may` be, among the spans `begin..end`: of `many`, or, where they are not alike, of
+    /// two at most.
+    fn merge(&mut self, begin: usize, end: usize, may: impl Fn(&Span, &Span) -> bool, many: bool) {
         let end = end.min(usize::from(self.len));
         let mut kept = begin;
         let mut joined_at = usize::MAX;
         for index in begin + 1..end {
             let (Some(&one), Some(&next)) = (self.spans().get(kept), self.spans().get(index)) else { return };
             let alike = one.is_like(&next);
-            if alike || joined_at != kept && may(&one, &next) {
+            if alike || (many || joined_at != kept) && may(&one, &next) {
                 self.join(kept, &one, &next);
                 joined_at = if alike { joined_at } else { kept };
             } else {
@@ -347,7 +441,7 @@ impl Scoreboard {
         let (gap, len) = (end.saturating_sub(kept + 1), usize::from(self.len));
         if gap > 0 && end > begin {
             self.spans_mut().copy_within(end..len, kept + 1);
-            self.len -= gap as u8;
+            self.len -= gap as u16;
         }
     }
 
@@ -369,18 +463,39 @@ impl Scoreboard {
     /// Makes room for two more spans, by forgetting: first when exactly older ones were sent, then whatever it takes.
     #[inline]
     fn make_room(&mut self) {
-        if usize::from(self.len) + 2 > SPANS {
+        if usize::from(self.len) + 2 > self.room() {
             self.forget();
         }
     }
 
     #[cold]
     fn forget(&mut self) {
-        let plain = |one: &Span, next: &Span| one.fate == next.fate && !one.fate.contains(Fate::RESENT);
-        self.merge(0, usize::from(self.len).saturating_sub(FRESH), plain);
-        while usize::from(self.len) + 2 > SPANS {
+        // Old enough for round trips not to be measured by them; merged until what is left is as far apart as a few
+        // parts of the flight's age, each with its neighbours, so that their number at least halves.
+        let old = usize::from(self.len).saturating_sub(FRESH);
+        let age = self.age();
+        let apart =
+            u16::try_from((age >> SPREAD_SHIFT) / (self.room() as u32).max(16) * 4 + 1).unwrap_or(u16::MAX);
+        let is_near = |one: &Span, next: &Span| {
+            one.fate == next.fate && !one.fate.contains(Fate::RESENT) && one.joined(next).spread <= apart
+        };
+        self.merge(0, old, is_near, true);
+        if usize::from(self.len) + 2 > self.room() {
+            let is_plain =
+                |one: &Span, next: &Span| one.fate == next.fate && !one.fate.contains(Fate::RESENT);
+            self.merge(0, old, is_plain, false);
+        }
+        while usize::from(self.len) + 2 > self.room() {
             let Some(index) = self.cheapest_pair() else { return };
-            self.merge(index, index + 2, |_, _| true);
+            self.merge(index, index + 2, |_, _| true, false);
+        }
+    }
+
+    /// Microseconds from when the first in flight was sent to when the last was.
+    fn age(&self) -> u32 {
+        match self.spans() {
+            [first, .., last] => last.sent_at.wrapping_sub(first.sent_at).min(i32::MAX as u32),
+            _ => 0,
         }
     }
 
@@ -529,7 +644,7 @@ mod tests {
         }
         prop_assert_eq!(sums, [board.sacked, board.lost, board.resent]);
         prop_assert_eq!(board.pipe(), at.distance_from(board.una) - sums[0] - sums[1] + sums[2]);
-        prop_assert!(board.spans().len() <= SPANS);
+        prop_assert!(board.spans().len() <= board.room());
         Ok(())
     }
 
@@ -539,9 +654,9 @@ mod tests {
         /// While there is room for every difference the board is what a byte for each byte would be.
         #[test]
         fn a_board_with_room_is_exact(ops in proptest::collection::vec(ops(20), 1..22)) {
-            let (mut board, mut plain) = (Scoreboard::new(UNA), Plain::default());
+            let (mut board, mut plain) = (Board::<46>::new(UNA), Plain::default());
             let has_found = ops.iter().any(|op| matches!(op, Op::Find));
-            for (now, &op) in (5u32..).zip(&ops) {
+            for (now, &op) in (5_000u32..).zip(&ops) {
                 apply(&mut board, &plain, op, now);
                 plain.apply(op, now);
                 check_sums(&board)?;
@@ -577,8 +692,8 @@ mod tests {
         /// Where there is not, it forgets; but calls nothing lost, delivered or old that is not.
         #[test]
         fn a_full_board_only_forgets(ops in proptest::collection::vec(ops(9), 200..400)) {
-            let (mut board, mut plain) = (Scoreboard::new(UNA), Plain::default());
-            for (now, &op) in (5u32..).zip(&ops) {
+            let (mut board, mut plain) = (Board::<46>::new(UNA), Plain::default());
+            for (now, &op) in (5_000u32..).zip(&ops) {
                 apply(&mut board, &plain, op, now);
                 plain.apply(op, now);
                 check_sums(&board)?;
@@ -605,9 +720,84 @@ mod tests {
         }
     }
 
+    /// What was done to a board of any size.
+    fn done<const N: usize>(ops: &[Op]) -> (Board<N>, Plain) {
+        let (mut board, mut plain) = (Board::<N>::new(UNA), Plain::default());
+        for (now, &op) in (5_000u32..).zip(ops) {
+            apply(&mut board, &plain, op, now);
+            plain.apply(op, now);
+        }
+        (board, plain)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// A board that takes over from another knows the same, as far as it has room, and calls nothing lost or delivered
+        /// that is not.
+        #[test]
+        fn a_board_that_takes_over_only_forgets(ops in proptest::collection::vec(ops(9), 0..300)) {
+            let (narrow, _) = done::<46>(&ops);
+            let mut wide = Board::<1_000>::new(SeqNumber(7));
+            wide.adopt(&narrow);
+            prop_assert_eq!(wide.spans(), narrow.spans());
+            check_sums(&wide)?;
+            let (wide, plain) = done::<1_000>(&ops);
+            let mut narrow = Board::<46>::new(SeqNumber(7));
+            narrow.adopt(&wide);
+            check_sums(&narrow)?;
+            prop_assert_eq!((narrow.una, narrow.nxt()), (wide.una, wide.nxt()));
+            if wide.spans().len() + 2 <= 46 {
+                prop_assert_eq!(narrow.spans(), wide.spans());
+            }
+            let mut bytes = plain.bytes.iter();
+            let mut at = narrow.una;
+            for span in narrow.spans() {
+                for byte in bytes.by_ref().take(span.end.distance_from(at) as usize) {
+                    prop_assert!(!span.fate.contains(Fate::SACKED) || byte.fate == Fate::SACKED);
+                }
+                at = span.end;
+            }
+        }
+    }
+
+    #[test]
+    fn every_second_segment_lost_of_hundreds_is_told_by_a_wide_board() {
+        let mut board = Board::<1_000>::new(UNA);
+        for turn in 0..800u32 {
+            board.sent(UNA + (turn + 1) * 100, turn * 10, 0);
+        }
+        for hole in 0..400u32 {
+            board.change(UNA + (2 * hole + 1) * 100, UNA + (2 * hole + 2) * 100, |_, span| {
+                span.fate = Fate::SACKED;
+            });
+        }
+        board.change_all(|_, span| lose(span));
+        assert_eq!((board.sacked(), board.lost(), board.spans().len()), (40_000, 40_000, 800));
+        for hole in 0..400u32 {
+            let run = (UNA + 2 * hole * 100, UNA + (2 * hole + 1) * 100);
+            assert_eq!(board.next_lost(), Some(run));
+            board.resent(run.0, run.1, 9_000, 0);
+        }
+        assert_eq!((board.next_lost(), board.pipe()), (None, 40_000));
+    }
+
+    #[test]
+    fn of_a_long_flight_it_is_known_evenly_when_it_was_sent() {
+        let mut board = Board::<46>::new(UNA);
+        for turn in 0..3_000u32 {
+            board.sent(UNA + (turn + 1) * 100, turn * 100, 0);
+            board.acknowledge(UNA + (turn + 1).saturating_sub(600) * 100, |_, _| {});
+        }
+        // Sixty milliseconds in 46 spans: none may stand for more than a few parts of that.
+        let apart = |span: &Span| u32::from(span.spread) << SPREAD_SHIFT;
+        assert!(board.spans().iter().all(|span| apart(span) < 60_000 / 6), "{:?}", board.spans());
+        assert!(board.spans().len() > 15);
+    }
+
     #[test]
     fn one_turn_is_one_span_and_the_next_another() {
-        let mut board = Scoreboard::new(UNA);
+        let mut board = Board::<46>::new(UNA);
         for segment in 1..=5 {
             board.sent(UNA + segment * 100, 7, 0);
         }
@@ -620,7 +810,7 @@ mod tests {
 
     #[test]
     fn a_long_flight_keeps_its_newest_spans_exact() {
-        let mut board = Scoreboard::new(UNA);
+        let mut board = Board::<46>::new(UNA);
         for turn in 0..10_000u32 {
             board.sent(UNA + (turn + 1) * 100, turn * 10, 0);
             let newest = board.spans().iter().rev().take(FRESH - 3);

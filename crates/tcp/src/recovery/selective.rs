@@ -10,7 +10,7 @@ use super::flight::{Delivery, Evidence, Flight};
 use super::new_reno::Phase;
 use super::probe::{Answer, Probe};
 use super::prr::Prr;
-use super::rack::DUPLICATE_THRESHOLD;
+use super::rack::{DUPLICATE_THRESHOLD, Verdict};
 use super::undo::{Frto, Report, Undo};
 use crate::clock::{Tick, micros};
 use crate::config::Context;
@@ -56,6 +56,7 @@ impl Tcb {
         if advanced {
             self.retries = 0;
             self.marks.remove(Marks::RESEND_NOW);
+            self.note_full_segment(bytes);
         }
         self.recovery.count_duplicate(advanced, delivery.bytes > 0);
 
@@ -234,7 +235,11 @@ impl Tcb {
             || u32::from(self.recovery.duplicates()) >= DUPLICATE_THRESHOLD
             || flight.board.sacked() > (DUPLICATE_THRESHOLD - 1) * mss;
         let window = flight.rack.window(proven, flight.min_rtt.min(srtt_us), srtt_us);
-        let verdict = flight.rack.detect(&mut flight.board, now_us, window);
+        let mut verdict = flight.rack.detect(&mut flight.board, now_us, window);
+        if proven && verdict == Verdict::default() && self.recovery.phase() == Phase::Open {
+            // RFC 6675, section 5, step 4: where it is not known any more when what has arrived was sent, its number tells.
+            verdict.lost = flight.lose_head(mss);
+        }
         events.set(Events::LOST_AGAIN, verdict.lost_again);
         let is_first = verdict.lost && self.recovery.phase() == Phase::Open;
         if is_first && self.is_probe_loss(held, flight.board.lost()) {

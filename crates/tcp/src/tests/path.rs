@@ -101,6 +101,30 @@ fn established_silence_from_r1_on_shrinks_segments_to_the_base_and_then_by_halve
 }
 
 #[test]
+fn established_silence_of_a_path_that_carried_full_segments_is_proof_the_second_time() {
+    for is_hole in [false, true] {
+        let mut one = wide(plain());
+        one.write(40_000).sent();
+        one.take(ack(1, 1 + 2 * 1_460));
+        one.sent();
+        assert_eq!(starve(&mut one, 4), [1_460, 1_460, 1_024, 512]);
+        one.take(ack(1, 1 + 2 * 1_460 + 512));
+        assert!(!one.tcb.take_path_news(), "so many may be lost by chance");
+        assert_eq!((one.tcb.mss(), one.tcb.probes_path()), (1_460, false));
+        one.sent();
+        if !is_hole {
+            one.take(ack(1, 1 + 4 * 1_460 + 512));
+            one.sent();
+        }
+        assert_eq!(starve(&mut one, 3), [1_460, 1_460, 1_024]);
+        let acked = if is_hole { 2 } else { 4 } * 1_460 + 512 + 1_024;
+        one.take(ack(1, 1 + acked));
+        assert_eq!(one.tcb.take_path_news(), is_hole);
+        assert_eq!(one.tcb.is_narrow(), is_hole);
+    }
+}
+
+#[test]
 fn established_silence_is_no_black_hole_for_what_is_short_or_shut_in() {
     let mut one = wide(plain());
     one.write(100).sent();

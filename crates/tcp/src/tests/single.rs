@@ -7,7 +7,7 @@ use freeway_wire::Ecn;
 use freeway_wire::tcp::{Flags, Options, Repr, SeqNumber, Timestamps};
 
 use crate::congestion::Algorithm;
-use crate::{Arrival, Config, Context, EcnMode, Events, Flight, Held, Outcome, Outgoing, State, Tcb};
+use crate::{Arrival, Config, Context, EcnMode, Events, Held, NarrowFlight, Outcome, Outgoing, State, Tcb};
 
 /// Our initial sequence number, and the peer's.
 pub(super) const ISS: SeqNumber = SeqNumber(1_000);
@@ -80,7 +80,7 @@ pub(super) struct One {
     pub(super) held: Held,
     pub(super) events: Events,
     /// The side record, while it is wanted.
-    pub(super) flight: Option<Flight>,
+    pub(super) flight: Option<NarrowFlight>,
     /// Whether there is one to be had.
     pub(super) has_flights: bool,
 }
@@ -131,7 +131,7 @@ impl One {
     /// A segment arrives; the caller does its part.
     pub(super) fn take(&mut self, segment: Made) -> Outcome {
         let cx = Context { now: self.now, config: &self.config };
-        let outcome = self.tcb.take_segment(&cx, &segment.arrival(), &self.held, self.flight.as_mut());
+        let outcome = self.tcb.take_segment(&cx, &segment.arrival(), &self.held, self.flight.as_deref_mut());
         self.let_go_of_flight();
         self.held.queued -= outcome.acked;
         if let Some(accept) = outcome.accept {
@@ -146,11 +146,13 @@ impl One {
     pub(super) fn sent(&mut self) -> Vec<Outgoing> {
         let mut sent = Vec::new();
         let cx = Context { now: self.now, config: &self.config };
-        while self.tcb.wants_transmit(&self.held, self.flight.as_ref()) {
+        while self.tcb.wants_transmit(&self.held, self.flight.as_deref()) {
             if self.has_flights && self.flight.is_none() && self.tcb.wants_flight(&self.held) {
-                self.flight = Some(Flight::begin(&cx, &self.tcb));
+                self.flight = Some(NarrowFlight::begin(&cx, &self.tcb));
             }
-            let Some(outgoing) = self.tcb.poll_transmit(&cx, &self.held, self.flight.as_mut()) else { break };
+            let Some(outgoing) = self.tcb.poll_transmit(&cx, &self.held, self.flight.as_deref_mut()) else {
+                break;
+            };
             assert!(sent.len() < 1_000, "it never stops");
             sent.push(outgoing);
         }
@@ -161,15 +163,15 @@ impl One {
     pub(super) fn probe(&mut self, len: u16) -> Option<Outgoing> {
         let cx = Context { now: self.now, config: &self.config };
         if self.has_flights && self.flight.is_none() && self.tcb.wants_flight(&self.held) {
-            self.flight = Some(Flight::begin(&cx, &self.tcb));
+            self.flight = Some(NarrowFlight::begin(&cx, &self.tcb));
         }
-        let (outgoing, probe) = self.tcb.poll_probe(&cx, &self.held, self.flight.as_mut(), len)?;
+        let (outgoing, probe) = self.tcb.poll_probe(&cx, &self.held, self.flight.as_deref_mut(), len)?;
         self.held.probe = probe;
         Some(outgoing)
     }
 
     fn let_go_of_flight(&mut self) {
-        if self.flight.as_ref().is_some_and(|flight| !self.tcb.needs_flight(flight)) {
+        if self.flight.as_deref().is_some_and(|flight| !self.tcb.needs_flight(flight)) {
             self.flight = None;
         }
     }
@@ -207,14 +209,14 @@ impl One {
             events |= self.tcb.on_deadline(
                 &Context { now: self.now, config: &self.config },
                 &self.held,
-                self.flight.as_mut(),
+                self.flight.as_deref_mut(),
             );
             self.let_go_of_flight();
-            if self.tcb.wants_transmit(&self.held, self.flight.as_ref()) {
+            if self.tcb.wants_transmit(&self.held, self.flight.as_deref()) {
                 break;
             }
         }
-        if !self.tcb.wants_transmit(&self.held, self.flight.as_ref()) {
+        if !self.tcb.wants_transmit(&self.held, self.flight.as_deref()) {
             self.now = end;
         }
         self.events |= events;

@@ -6,7 +6,7 @@ use freeway_wire::tcp::{Flags, Options, Repr, SeqNumber, Timestamps};
 use proptest::prelude::*;
 
 use crate::{
-    Arrival, Config, Context, Flight, Held, IcmpError, State, SynReceived, SynVerdict, Tcb, TimeWait,
+    Arrival, Config, Context, Held, IcmpError, NarrowFlight, State, SynReceived, SynVerdict, Tcb, TimeWait,
 };
 
 /// A segment near the window, mostly, so that it gets somewhere.
@@ -84,7 +84,7 @@ fn fire(
     config: &Config,
     now: &mut Instant,
     held: &mut Held,
-    flight: &mut Option<Flight>,
+    flight: &mut Option<NarrowFlight>,
     shot: &Shot,
 ) -> Result<(), TestCaseError> {
     let cx = Context { now: *now, config };
@@ -96,9 +96,9 @@ fn fire(
         &cx,
         &Arrival { repr: &repr, payload_len: shot.len, ecn: Ecn::NotEct },
         held,
-        flight.as_mut(),
+        flight.as_deref_mut(),
     );
-    if flight.as_ref().is_some_and(|flight| !tcb.needs_flight(flight)) {
+    if flight.as_deref().is_some_and(|flight| !tcb.needs_flight(flight)) {
         *flight = None;
     }
     if was_open {
@@ -135,13 +135,13 @@ fn fire(
     }
     let cx = Context { now: *now, config };
     if tcb.next_deadline(*now).is_some_and(|deadline| deadline <= *now) {
-        tcb.on_deadline(&cx, held, flight.as_mut());
+        tcb.on_deadline(&cx, held, flight.as_deref_mut());
     }
     for _ in 0..50 {
         if flight.is_none() && tcb.wants_flight(held) {
-            *flight = Some(Flight::begin(&cx, tcb));
+            *flight = Some(NarrowFlight::begin(&cx, tcb));
         }
-        match tcb.poll_transmit(&cx, held, flight.as_mut()) {
+        match tcb.poll_transmit(&cx, held, flight.as_deref_mut()) {
             Some(outgoing) => prop_assert!(outgoing.len <= u32::from(tcb.mss())),
             None => break,
         }

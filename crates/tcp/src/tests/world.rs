@@ -11,8 +11,8 @@ use freeway_wire::Ecn;
 use freeway_wire::tcp::{Flags, Repr, SackBlocks, SeqNumber};
 
 use crate::{
-    Accept, Arrival, Config, Context, Events, Flight, Held, Outgoing, Reply, State, SynReceived, SynTimeout,
-    SynVerdict, Tcb, TimeWait, TimeWaitVerdict,
+    Accept, Arrival, Config, Context, Events, Held, NarrowFlight, Outgoing, Reply, State, SynReceived,
+    SynTimeout, SynVerdict, Tcb, TimeWait, TimeWaitVerdict,
 };
 
 /// What the wire does to segments; chances in percent.
@@ -78,7 +78,7 @@ pub(super) struct End {
     pub(super) recoveries: [u32; 3],
     /// Reductions of the window because of marks.
     pub(super) reduced: u32,
-    flight: Option<Flight>,
+    flight: Option<NarrowFlight>,
     /// Whether there are flights to be had.
     pub(super) has_flights: bool,
 }
@@ -166,7 +166,7 @@ impl End {
         let cx = Context { now, config: &config };
         match &mut self.half {
             Half::Open(tcb) => {
-                let events = tcb.on_deadline(&cx, &held, self.flight.as_mut());
+                let events = tcb.on_deadline(&cx, &held, self.flight.as_deref_mut());
                 return self.apply(&cx, events);
             }
             Half::Answered(record) => match record.on_deadline(&cx) {
@@ -223,8 +223,8 @@ impl End {
         let edge = tcb.rcv_nxt() + tcb.receive_window();
         let before = tcb.rcv_nxt();
         let fresh = matches!(tcb.state(), State::SynSent);
-        let outcome = tcb.take_segment(cx, arrival, &held, self.flight.as_mut());
-        if self.flight.as_ref().is_some_and(|flight| !tcb.needs_flight(flight)) {
+        let outcome = tcb.take_segment(cx, arrival, &held, self.flight.as_deref_mut());
+        if self.flight.as_deref().is_some_and(|flight| !tcb.needs_flight(flight)) {
             self.flight = None;
         }
         if !fresh {
@@ -317,11 +317,11 @@ impl End {
         let mut sent = Vec::new();
         let held = self.held();
         let Half::Open(tcb) = &mut self.half else { return sent };
-        while tcb.wants_transmit(&held, self.flight.as_ref()) {
+        while tcb.wants_transmit(&held, self.flight.as_deref()) {
             if self.has_flights && self.flight.is_none() && tcb.wants_flight(&held) {
-                self.flight = Some(Flight::begin(&cx, tcb));
+                self.flight = Some(NarrowFlight::begin(&cx, tcb));
             }
-            let Some(outgoing) = tcb.poll_transmit(&cx, &held, self.flight.as_mut()) else { break };
+            let Some(outgoing) = tcb.poll_transmit(&cx, &held, self.flight.as_deref_mut()) else { break };
             assert!(sent.len() < 10_000, "it never stops");
             assert!(outgoing.offset + outgoing.len <= held.queued, "bytes that nobody wrote");
             if outgoing.len > 0 {
