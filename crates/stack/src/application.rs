@@ -12,6 +12,7 @@
 
 use freeway_base::Instant;
 
+use crate::net::IcmpKind;
 use crate::stack::Stack;
 use crate::tcp::{Conn, ConnId};
 use crate::udp::Datagram;
@@ -62,6 +63,12 @@ pub trait Application {
     /// MUST-20, R1). The connection goes on trying until its `user_timeout`; the application may know better.
     fn stalled(&mut self, conn: Conn<'_, Self::Conn>) {
         let _ = conn;
+    }
+
+    /// The path has told of an error that does not end the connection (RFC 9293, MUST-47, MUST-56): it may pass, and it may
+    /// be forged. TCP goes on trying. The newest of a turn; an application that wants to hear none ignores it (SHLD-20).
+    fn path_error(&mut self, conn: Conn<'_, Self::Conn>, kind: IcmpKind) {
+        let _ = (conn, kind);
     }
 
     /// The time set by [`Conn::set_timer`] has come.

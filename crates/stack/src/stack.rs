@@ -167,6 +167,7 @@ impl<S: Copy + Default + 'static> Stack<S> {
         if stalled {
             connection.socket.flags.remove(Flags::STALLED);
         }
+        let trouble = self.tcp.take_trouble(index).filter(|_| !flags.contains(Flags::DETACHED));
         if flags.contains(Flags::ACCEPTED) {
             app.accepted(Conn::new(self, index));
             self.tcp.after_accepted(index);
@@ -182,6 +183,9 @@ impl<S: Copy + Default + 'static> Stack<S> {
         }
         if stalled {
             app.stalled(Conn::new(self, index));
+        }
+        if let Some(kind) = trouble {
+            app.path_error(Conn::new(self, index), kind);
         }
         if flags.contains(Flags::TIMER) {
             app.timer(Conn::new(self, index));

@@ -255,6 +255,9 @@ impl Tcb {
         ack: &Ack,
     ) {
         let (mss, bytes) = (self.full(), ack.bytes);
+        if self.marks.contains(Marks::PROBED) {
+            self.after_probe_alone(cx, arrival);
+        }
         self.measure(cx, arrival);
         self.retries = 0;
         // Whatever was to be sent again at the old SND.UNA has arrived.

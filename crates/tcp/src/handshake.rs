@@ -184,7 +184,7 @@ impl SynReceived {
             return SynVerdict::ResendSynAck;
         }
         // RFC 7323, section 5.3, R1.
-        if let Some(reason) = self.timestamp_fault(arrival) {
+        if let Some(reason) = self.timestamp_fault(cx, arrival) {
             return SynVerdict::Drop(reason);
         }
         // First, check sequence number; second, the RST bit (RFC 5961, section 3.2).
@@ -210,12 +210,12 @@ impl SynReceived {
         SynVerdict::Establish(self.established(cx, arrival))
     }
 
-    fn timestamp_fault(&self, arrival: &Arrival<'_>) -> Option<DropReason> {
+    fn timestamp_fault(&self, cx: &Context<'_>, arrival: &Arrival<'_>) -> Option<DropReason> {
         if !self.agreed.timestamps || arrival.has(Flags::RST) || arrival.has(Flags::SYN) {
             return None;
         }
         match arrival.repr.options.timestamps {
-            None => Some(DropReason::MissingTimestamp),
+            None => cx.config.require_timestamps.then_some(DropReason::MissingTimestamp),
             Some(stamps) if (stamps.value.wrapping_sub(self.ts_recent) as i32) < 0 => {
                 Some(DropReason::OldTimestamp)
             }

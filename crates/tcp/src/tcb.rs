@@ -140,6 +140,8 @@ bitflags! {
         const FAST_OPEN = 1 << 27;
         /// `resend_at` is when to send a tail loss probe.
         const PROBE_TIMER = 1 << 24;
+        /// The one segment in flight has gone out again as a probe, before its time-out counts.
+        const PROBED = 1 << 22;
         /// `resend_at` is when segments that were overtaken count as lost.
         const REORDER_TIMER = 1 << 25;
         /// Segments were seen to overtake each other on this path.

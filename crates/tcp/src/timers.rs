@@ -107,6 +107,9 @@ impl Tcb {
 
     /// RFC 6298, 5.4 to 5.6, and RFC 5681, section 3.1.
     fn on_timeout(&mut self, cx: &Context<'_>, flight: Option<&mut Flight>) -> Events {
+        if flight.is_none() && self.may_probe_alone(cx) {
+            return self.probe_alone(cx);
+        }
         if self.retries == 0 && self.snd_wnd > 0 {
             let waited = self.timeout(cx.config);
             self.stalled_since = Tick::at(cx.now - waited);

@@ -121,7 +121,7 @@ impl Tcb {
     ) -> Outgoing {
         if self.snd_una == self.snd_nxt {
             self.begin_flight(cx, flight.as_deref_mut());
-            self.marks.remove(Marks::SMALL_SENT);
+            self.marks.remove(Marks::SMALL_SENT | Marks::PROBED);
         }
         if share.len < self.full() {
             self.marks.insert(Marks::SMALL_SENT);

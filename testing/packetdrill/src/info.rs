@@ -103,7 +103,8 @@ fn of_connection(info: &Info, mtu: u16, unsent: usize, socket: &Socket) -> Vec<u
     let micros = |span: Duration| u32::try_from(span.as_micros()).unwrap_or(u32::MAX);
     let millis = |span: Duration| u32::try_from(span.as_millis()).unwrap_or(u32::MAX);
     let segments = |bytes: u32| bytes.div_ceil(mss);
-    let threshold = if info.ssthresh >= THRESHOLD_MAX { INFINITE } else { info.ssthresh / mss };
+    // Linux counts in segments: seven tenths of ten are seven.
+    let threshold = if info.ssthresh >= THRESHOLD_MAX { INFINITE } else { (info.ssthresh + mss / 2) / mss };
     let received = match info.mss_received {
         0 => mss,
         mss => u32::from(mss),

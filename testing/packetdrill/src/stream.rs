@@ -210,6 +210,7 @@ impl World {
         let until = socket.held_until.unwrap_or(now + patience);
         socket.held_until = (!socket.held_back.is_empty()).then_some(until);
         if let (Some(local), Some(peer)) = (socket.local, socket.peer) {
+            self.shaper.promise((local, peer), socket.written - socket.held_back.len() as u64);
             self.shaper.promise((local, peer), socket.written);
         }
     }

@@ -364,7 +364,8 @@ impl World {
         let mut child = socket.child(id, local, peer, &self.flags);
         let info = self.host.conn(id).and_then(|conn| conn.info());
         // Before the handshake is over only Fast Open has a connection to offer.
-        child.syn_had_data = info.is_some_and(|info| info.state == freeway_tcp::State::SynReceived);
+        child.syn_had_data =
+            info.is_some_and(|info| info.state == freeway_tcp::State::SynReceived && info.unread > 0);
         let defer = child.settings.defer_accept;
         child.deferred_for = defer.then_some(listener);
         let key = self.new_key();
@@ -411,6 +412,8 @@ impl World {
             // The peer had finished already: to this side the reset says that nobody listens.
             CloseReason::Reset if socket.peer_finished && !socket.shut_write => Some(Errno::PIPE),
             CloseReason::Reset => Some(Errno(libc::ECONNRESET)),
+            // Fast Open: it was accepted before the handshake was over.
+            CloseReason::Refused if !opening => Some(Errno(libc::ECONNRESET)),
             CloseReason::Refused => path.or(Some(Errno(libc::ECONNREFUSED))),
             CloseReason::TimedOut => path.or(Some(Errno(libc::ETIMEDOUT))),
         };

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use freeway_stack::net::IcmpKind;
 use freeway_stack::{Application, Conn, ConnId, Ended, Stack};
 
 /// A flow by its ports: the host's, then the peer's.
@@ -67,6 +68,10 @@ impl Application for Recorder {
 
     fn stalled(&mut self, conn: Conn<'_, Self::Conn>) {
         self.hear(&conn, "stalled");
+    }
+
+    fn path_error(&mut self, conn: Conn<'_, Self::Conn>, kind: IcmpKind) {
+        self.hear(&conn, &format!("path-error {kind:?}"));
     }
 
     fn closed(&mut self, _: &mut Stack<Self::Conn>, ended: Ended<Self::Conn>) {

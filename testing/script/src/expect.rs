@@ -54,6 +54,7 @@ pub(crate) fn check_segment(frame: &[u8], flow: &mut Flow, wanted: &Segment) -> 
             wanted.timestamps.is_none_or(|(_, echo)| stamps.is_some_and(|ts| ts.echo == echo)),
         ),
         ("timestamp", wanted.ticks.is_none_or(|ticks| stamps.is_some_and(|ts| went_on(ts.value) == ticks))),
+        ("cookie", wanted.cookie.is_none_or(|cookie| Some(cookie) == repr.options.fast_open)),
         ("option, which was not expected", !wanted.only || has_only(&repr, wanted)),
         ("options", wanted.raw_options.as_ref().is_none_or(|bytes| bytes == options)),
     ];
@@ -82,7 +83,7 @@ fn has_only(repr: &Repr, wanted: &Segment) -> bool {
         && options.sack_permitted == wanted.sack_permitted
         && options.timestamps.is_some() == (wanted.timestamps.is_some() || wanted.any_timestamps)
         && options.sack.is_empty() == wanted.sack.as_ref().is_none_or(Vec::is_empty)
-        && options.fast_open.is_none()
+        && options.fast_open == wanted.cookie
         && options.user_timeout.is_none()
 }
 

@@ -79,6 +79,7 @@ impl Flow {
                 mss: segment.mss,
                 window_scale: segment.wscale,
                 sack_permitted: segment.sack_permitted,
+                fast_open: segment.cookie,
                 sack: blocks.collect::<SackBlocks>(),
                 timestamps: segment.timestamps.map(|(value, echo)| Timestamps {
                     value,

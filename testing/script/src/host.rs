@@ -136,9 +136,16 @@ impl Host {
         remote: SocketAddr,
         local_addr: Option<IpAddr>,
         tcp: Config,
+        fast_open: bool,
     ) -> Result<u16, ConnectError> {
         let port = self.next_port;
-        let connect = ConnectConfig { local_addr, local_port: Some(port), tcp, ..ConnectConfig::new(remote) };
+        let connect = ConnectConfig {
+            local_addr,
+            local_port: Some(port),
+            tcp,
+            fast_open,
+            ..ConnectConfig::new(remote)
+        };
         let conn = self.stack.connect(&connect)?;
         self.next_port += 1;
         self.app.name(conn, (port, remote.port()));

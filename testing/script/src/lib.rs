@@ -40,7 +40,8 @@
 //! | `holds TABLE N` | `connections`, `half-open`, `time-wait` or `items` must hold so many |
 //! | `anew` | the host's next SYN counts as its first |
 //!
-//! WORDS: `ack N`, `win N`, `urg N`, `mss N`, `wscale N`, `sackok`, `sack A:B …`, `nosack`, `ts VAL ECR`, `anyts`;
+//! WORDS: `ack N`, `win N`, `urg N`, `mss N`, `wscale N`, `sackok`, `sack A:B …`, `nosack`, `ts VAL ECR`, `anyts`,
+//! `cookie HEX`, `askcookie`;
 //! expected: `only` (no other options), `ticks N` (the timestamp has gone on by so much), `after TIME..TIME` (since the
 //! segment expected before); sent: `ts VAL last` (echoes the host's last), `opts HEX` (all options), `doff N`,
 //! `reserved N`, `badsum`, `zerosum`, `junk` (other bytes than the stream has there).

@@ -54,6 +54,8 @@ struct Runner {
     tcp: Config,
     /// What listeners have beside that.
     listen: ListenConfig,
+    /// Active opens try Fast Open with so many bytes.
+    opens_with: Option<usize>,
     flows: HashMap<String, Flow>,
     current: String,
     /// Frames that come together with the next.
@@ -87,6 +89,7 @@ impl Runner {
             // Scenarios that are about congestion marks ask for them.
             tcp: Config { ecn: EcnMode::Passive, ..Config::default() },
             listen: ListenConfig::new(0),
+            opens_with: None,
             flows: HashMap::from([(String::new(), Flow::new(version, 0, PEER_PORT))]),
             current: String::new(),
             together: Vec::new(),
@@ -127,7 +130,7 @@ impl Runner {
             Step::Connect(port, from) => self.connect(*port, *from),
             Step::CannotConnect(addr, why) => {
                 let tcp = self.tcp;
-                refused(self.host()?.connect(SocketAddr::new(*addr, 80), None, tcp), why)
+                refused(self.host()?.connect(SocketAddr::new(*addr, 80), None, tcp, false), why)
             }
             Step::Inject(segment, together) => self.inject(segment, *together),
             Step::InjectIcmp(icmp) => self.inject_icmp(icmp),
@@ -176,6 +179,8 @@ impl Runner {
             "iss" => self.flow()?.peer_iss.0 = number()?,
             "from" => self.flow()?.peer = address()?,
             "to" => self.flow()?.host = address()?,
+            // Active opens try Fast Open, and write this much in the same turn.
+            "opens-with" => self.opens_with = Some(number()? as usize),
             _ if settings::of_tcp(&mut self.tcp, key, values)? => {}
             _ if settings::of_listener(&mut self.listen, key, values)? => {}
             _ if settings::of_host(&mut self.setup, key, values)? => {
@@ -211,10 +216,16 @@ impl Runner {
 
     fn connect(&mut self, port: u16, from: Option<IpAddr>) -> anyhow::Result<()> {
         let (tcp, remote) = (self.tcp, SocketAddr::new(self.flow()?.peer, port));
+        let text: Option<Vec<u8>> = self.opens_with.map(|count| (0..).map(byte_at).take(count).collect());
         let host = self.host()?;
-        let own = host.connect(remote, from, tcp)?;
+        let own = host.connect(remote, from, tcp, text.is_some())?;
+        if let Some(text) = &text {
+            let taken = host.conn((own, port))?.write(text);
+            ensure!(taken == text.len(), "the connection took {taken} of {} bytes", text.len());
+        }
         host.run();
         let flow = self.flow()?;
+        flow.written += text.map_or(0, |text| text.len() as u32);
         (flow.peer_port, flow.host_port) = (port, own);
         flow.host = from.unwrap_or(flow.host);
         Ok(())

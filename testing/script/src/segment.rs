@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use freeway_wire::tcp::Flags;
+use freeway_wire::tcp::{FastOpenCookie, Flags};
 use freeway_wire::{Ecn, MacAddr};
 
 use crate::version::{self, Version};
@@ -40,6 +40,8 @@ pub struct Segment {
     pub any_timestamps: bool,
     /// How far the host's timestamp must have gone on since its last one.
     pub ticks: Option<u32>,
+    /// The Fast Open option: a cookie, or a request for one. An expected segment has exactly this, if any is named.
+    pub cookie: Option<FastOpenCookie>,
     /// No option is there but those named.
     pub only: bool,
     /// The bytes of all options, instead of those above.
@@ -150,6 +152,13 @@ impl Segment {
                 }
                 "ticks" => segment.ticks = Some(words.number(word)?),
                 "anyts" => segment.any_timestamps = true,
+                "askcookie" => segment.cookie = Some(FastOpenCookie::REQUEST),
+                "cookie" => {
+                    let bytes = hex(words.value(word)?)?;
+                    let cookie =
+                        FastOpenCookie::new(&bytes).ok_or("a cookie has 4 to 16 bytes, an even number")?;
+                    segment.cookie = Some(cookie);
+                }
                 "only" => segment.only = true,
                 "opts" => segment.raw_options = Some(hex(words.value(word)?)?),
                 "doff" => segment.data_offset = Some(words.number(word)?),

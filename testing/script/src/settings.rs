@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, anyhow, bail};
 use freeway_base::Duration;
-use freeway_stack::{ListenConfig, SynCookies};
+use freeway_stack::{FastOpen, ListenConfig, SynCookies};
 use freeway_tcp::{Config, Keepalive};
 
 use crate::host::Setup;
@@ -58,6 +58,10 @@ pub(crate) fn of_tcp(config: &mut Config, key: &str, values: &[String]) -> anyho
         "rto-max" => config.rto_max = span(value)?,
         "syn-retries" => config.syn_retries = number(value)?,
         "syn-ack-retries" => config.syn_ack_retries = number(value)?,
+        "probe" => config.tail_loss_probe = switch(value)?,
+        "fin-delack" => config.delayed_fin_ack = switch(value)?,
+        "require-timestamps" => config.require_timestamps = switch(value)?,
+        "slow-start-step" => config.slow_start_step = Some(number(value)?),
         "user-timeout" => config.user_timeout = span(value)?,
         "time-wait" => config.time_wait = span(value)?,
         "fin-wait-2" => config.fin_wait_2 = optional(value)?,
@@ -88,6 +92,8 @@ pub(crate) fn of_listener(config: &mut ListenConfig, key: &str, values: &[String
                 _ => bail!("'{value}' is not when there are cookies: off, when-needed or always"),
             }
         }
+        "fast-open" => config.fast_open = switch(value)?.then(FastOpen::default),
+        "fast-open-pending" => config.fast_open = Some(FastOpen { max_pending: number(value)? }),
         _ => return Ok(false),
     }
     Ok(true)
@@ -106,6 +112,11 @@ pub(crate) fn of_host(setup: &mut Setup, key: &str, values: &[String]) -> anyhow
         "send-buffer" => {
             setup.stack.send_buffer = number(value)?;
             setup.stack.send_buffer_max = setup.stack.send_buffer;
+        }
+        "fast-open-key" => {
+            let key = words::hex(value).map_err(|what| anyhow!(what))?;
+            let key = key.try_into().ok().context("a key has 16 bytes")?;
+            setup.stack.fast_open_key = Some(key);
         }
         "reply-rate" => setup.stack.replies_per_second = number(value)?,
         "reply-burst" => setup.stack.reply_burst = number(value)?,

@@ -375,6 +375,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             _ => IcmpError::Soft,
         };
         let events = connection.tcb.on_icmp(&Context { now, config: &profile.tcp }, error, seq);
+        if events.contains(Events::SOFT_ERROR) {
+            self.note_trouble(index, notice.kind);
+        }
         self.apply(now, net, index, events);
         self.mark_dirty(index);
     }

@@ -54,6 +54,7 @@ mod settings;
 pub(crate) mod slot;
 pub(crate) mod syn_table;
 pub(crate) mod time_wait;
+mod troubles;
 mod tuning;
 
 use alloc::vec::Vec;
@@ -88,6 +89,7 @@ use replies::Replies;
 use slot::Slot;
 use syn_table::SynTable;
 use time_wait::TimeWaitTable;
+use troubles::Troubles;
 use tuning::Tuning;
 
 /// No entry: the index that no table reaches.
@@ -143,6 +145,10 @@ counters! {
         resets_out,
         /// Connections whose data was sent several times in vain (R1 of RFC 9293).
         stalled,
+        /// Errors of the path that an application was told of.
+        path_errors,
+        /// The same, of which it was not, since there were too many in one turn.
+        path_errors_untold,
         /// Receive buffers made larger, because the application took all that they let through.
         windows_widened,
         /// Segments held out of order.
@@ -229,6 +235,8 @@ pub(crate) struct TcpHost<S: Copy + Default + 'static> {
     pub(crate) listeners: Listeners,
     /// Receive buffers being measured.
     pub(crate) tuning: Tuning,
+    /// Errors of the path that applications have yet to hear.
+    troubles: Troubles,
     /// Connections with events for the application.
     pub(crate) ready: List,
     /// Connections with something to transmit.
@@ -301,6 +309,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             store: Store::new(arena, config, pool, large)?,
             listeners: Listeners::with_classes(config.max_classes),
             tuning: Tuning::new(config.tuned_connections),
+            troubles: Troubles::new(),
             ready: List::EMPTY,
             dirty: List::EMPTY,
             starved: List::EMPTY,

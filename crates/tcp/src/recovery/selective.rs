@@ -54,6 +54,9 @@ impl Tcb {
         flight.settle(&mut delivery, now_us);
         self.measure_delivery(cx, arrival, &delivery, advanced);
         if advanced {
+            if self.marks.contains(Marks::PROBED) {
+                self.after_probe_alone(cx, arrival);
+            }
             self.retries = 0;
             self.marks.remove(Marks::RESEND_NOW);
             self.note_full_segment(bytes);

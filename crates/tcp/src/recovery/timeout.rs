@@ -10,6 +10,7 @@ use super::undo::{Frto, Undo};
 use crate::clock::{Tick, micros};
 use crate::config::Context;
 use crate::outcome::{Events, Held};
+use crate::segment::Arrival;
 use crate::tcb::{Marks, Tcb};
 
 impl Tcb {
@@ -57,6 +58,40 @@ impl Tcb {
         self.marks.insert(Marks::RESEND_ARMED | Marks::PROBE_TIMER);
         self.marks.remove(Marks::REORDER_TIMER);
         self.resend_at = Tick::after(cx.now, wait);
+    }
+
+    /// RFC 8985, section 7.2, for a connection whose one segment (or FIN) in flight needs no record of flights. What the
+    /// peer may take for its acknowledgment is longer than the time-out leaves: the probe goes out then.
+    pub(crate) fn may_probe_alone(&self, cx: &Context<'_>) -> bool {
+        cx.config.tail_loss_probe
+            && self.selects()
+            && self.state.is_synchronized()
+            && self.rtt.is_known()
+            && self.recovery.phase() == Phase::Open
+            && self.retries == 0
+            && self.backoff == 0
+            && self.snd_wnd > 0
+            && !self.marks.contains(Marks::PROBED)
+    }
+
+    /// The one segment goes out again, and the time-out begins anew, no longer than before.
+    pub(crate) fn probe_alone(&mut self, cx: &Context<'_>) -> Events {
+        self.marks.insert(Marks::PROBED | Marks::RESEND_NOW | Marks::UNEVEN);
+        self.arm_resend(cx);
+        Events::PROBED
+    }
+
+    /// Something was acknowledged after a probe of the one segment: either it was late, or lost, and the probe repaired
+    /// that, of which congestion control must hear (RFC 8985, section 7.4).
+    pub(crate) fn after_probe_alone(&mut self, cx: &Context<'_>, arrival: &Arrival<'_>) {
+        self.marks.remove(Marks::PROBED);
+        let since_probe = u64::from(micros(cx.now).wrapping_sub(self.timed_at));
+        let was_late = self.evidence(cx, arrival).echo_age_us.is_some_and(|age| age > since_probe + 1_000);
+        if !was_late && self.recovery.phase() == Phase::Open {
+            self.tell_reduction(None);
+            self.congestion.on_loss(cx.config, None, self.full(), self.full());
+            self.congestion.cwnd = self.congestion.cwnd.min(self.congestion.ssthresh);
+        }
     }
 
     /// Arms the reordering timer.

@@ -20,6 +20,7 @@ mod hoard;
 mod injection;
 mod land;
 mod neighbors;
+mod optimistic;
 mod out_of_order;
 mod path_lies;
 mod persist;

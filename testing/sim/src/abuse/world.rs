@@ -93,7 +93,7 @@ impl Attacker {
                 if let Some(reply) = forge::arp_reply(packet.data()) {
                     self.send(&reply);
                 }
-                let Some((to, repr)) = forge::segment_of(packet.data()) else { continue };
+                let Some((to, repr, _)) = forge::segment_of(packet.data()) else { continue };
                 self.resets += u64::from(repr.flags.contains(Flags::RST));
                 if repr.flags.contains(Flags::SYN | Flags::ACK) {
                     self.syn_acks += 1;

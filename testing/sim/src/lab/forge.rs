@@ -83,12 +83,22 @@ pub(crate) fn to_server(src: IpAddr, dst: IpAddr, protocol: Protocol, payload: &
 
 /// A segment of the stranger's for the server.
 pub(crate) fn segment(src: SocketAddr, dst: SocketAddr, repr: &Repr, payload: &[u8]) -> Vec<u8> {
+    carry((STRANGER_MAC, SERVER_MAC), (src, dst), repr, payload)
+}
+
+/// The frame between two stations that carries a segment between two ports.
+pub(crate) fn carry(
+    (from, to): (MacAddr, MacAddr),
+    (src, dst): (SocketAddr, SocketAddr),
+    repr: &Repr,
+    payload: &[u8],
+) -> Vec<u8> {
     let repr = Repr { src_port: src.port(), dst_port: dst.port(), ..*repr };
     let mut bytes = vec![0; repr.header_len()];
     repr.emit(&mut bytes);
     bytes.extend_from_slice(payload);
     checksum::fill_transport(src.ip(), dst.ip(), Protocol::TCP, &mut bytes);
-    to_server(src.ip(), dst.ip(), Protocol::TCP, &bytes)
+    ethernet(from, to, kind_of(src.ip()), &ip(src.ip(), dst.ip(), Protocol::TCP, &bytes))
 }
 
 /// A segment's fields.
@@ -134,11 +144,19 @@ pub(crate) fn segment_of(frame: &[u8]) -> Option<(SocketAddr, Repr, usize)> {
 
 /// The stranger's answer to an ARP request for one of his addresses.
 pub(crate) fn arp_reply(frame: &[u8]) -> Option<Vec<u8>> {
+    arp_answer(frame, |addr| addr.octets()[..2] == [198, 19])
+}
+
+/// The answer to an ARP request, if `frame` is one for an address that is his.
+pub(crate) fn arp_answer(frame: &[u8], is_his: impl Fn(Ipv4Addr) -> bool) -> Option<Vec<u8>> {
+    let header = ethernet::Frame::new_checked(frame).ok()?;
+    if header.ethertype() != ethernet::EtherType::ARP {
+        return None;
+    }
     let view = arp::Packet::new_checked(frame.get(ethernet::HEADER_LEN..)?).ok()?;
     let request = arp::Repr::parse(&view).ok()?;
-    let is_ours =
-        request.operation == arp::Operation::REQUEST && request.target_ip.octets()[..2] == [198, 19];
-    is_ours.then(|| {
+    let asks = request.operation == arp::Operation::REQUEST && is_his(request.target_ip);
+    asks.then(|| {
         let reply = arp::Repr {
             operation: arp::Operation::REPLY,
             sender_mac: STRANGER_MAC,
