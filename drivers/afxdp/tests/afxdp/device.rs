@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use freeway_afxdp::{AfxdpConfig, AfxdpError, Device, Steering, VethConfig, VethPair, linux_side};
+use freeway_afxdp::{AfxdpConfig, AfxdpError, Device, Share, Steering, VethConfig, VethPair, linux_side};
 use freeway_mem::{PacketPool, RxBurst, TxBurst};
 use freeway_port::conformance::{Peer, pool_for};
 use freeway_port::{Armed, Port, RxQueue, TxQueue};
@@ -143,5 +144,30 @@ fn linux_says_what_it_has() {
         assert_eq!(linux.addresses, [("198.18.0.2".parse().unwrap(), 24)]);
         assert_eq!(linux.gateways, ["198.18.0.1".parse::<std::net::IpAddr>().unwrap()]);
         assert!(linux_side("fwtest0-xdp").unwrap().addresses.is_empty());
+    });
+}
+
+/// Once for all queues, by the port of queue 0, and as the device tells them.
+#[test]
+fn the_programs_counters_are_shown_beside_a_ports_own() {
+    in_namespace("the_programs_counters_are_shown_beside_a_ports_own", || {
+        let device = Device::open_pair(whole(), pair(2)).unwrap();
+        let mut linux = RawSocket::open("fwtest0");
+        for _ in 0..5 {
+            assert!(linux.send(&[0xff; 60]));
+        }
+        let over = Instant::now() + Duration::from_secs(5);
+        // No socket is there yet.
+        while device.verdicts().unwrap().passed_no_socket < 5 {
+            assert!(Instant::now() < over, "{:?}", device.verdicts());
+        }
+        let ports: Vec<_> = device.divide(2).into_iter().map(Share::into_port).collect();
+        let mut groups = Vec::new();
+        ports[0].more_counters(&mut |name, counters| {
+            groups.push((name.to_owned(), counters.collect::<Vec<_>>()));
+        });
+        ports[1].more_counters(&mut |name, _| panic!("{name} is shown twice"));
+        let shown: Vec<_> = device.verdicts().unwrap().iter().collect();
+        assert_eq!(groups, [("xdp fwtest0-xdp".to_owned(), shown)]);
     });
 }
