@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, bail};
 use freeway::port::{Port, PortInfo};
-use freeway_afxdp::{AfxdpConfig, AfxdpError, LinuxSide, Mode, Steering, Transport, VethConfig, VethPair};
+use freeway_afxdp::{
+    AfxdpConfig, AfxdpError, LinuxRoute, LinuxSide, Mode, Steering, Transport, VethConfig, VethPair,
+};
 use freeway_memif::MemifQueue;
 use freeway_tap::{LinuxEnd, Tap, configure};
 
@@ -40,8 +42,8 @@ pub(crate) struct Opened {
     pub(crate) info: PortInfo,
     /// All addresses that are served.
     pub(crate) addresses: Vec<Cidr>,
-    /// Linux's routers, with `--shared-address`.
-    pub(crate) gateways: Vec<IpAddr>,
+    /// Linux's routes through routers, with `--shared-address`.
+    pub(crate) routes: Vec<LinuxRoute>,
     /// The VLAN all this is in.
     pub(crate) vlan: Option<u16>,
 }
@@ -97,7 +99,7 @@ fn tap(wish: &Wish<'_>, name: &str) -> Result<Opened> {
         ports: taps.into_iter().map(make).collect(),
         info,
         addresses: wish.addresses.own.clone(),
-        gateways: Vec::new(),
+        routes: Vec::new(),
         vlan: None,
     })
 }
@@ -106,9 +108,9 @@ fn afxdp(wish: &Wish<'_>, config: &AfxdpConfig) -> Result<Opened> {
     let own: Vec<Cidr> = wish.addresses.own.clone();
     let mut config = config.clone();
     let mut addresses = own.clone();
-    let mut gateways = Vec::new();
+    let mut routes = Vec::new();
     if wish.shared {
-        let LinuxSide { addresses: linux, gateways: routers } = freeway_afxdp::linux_side(&config.interface)?;
+        let LinuxSide { addresses: linux, routes: of_linux } = freeway_afxdp::linux_side(&config.interface)?;
         if linux.is_empty() {
             bail!("{} has no address to share: give it one, or --addr to Freeway", config.interface);
         }
@@ -119,12 +121,12 @@ fn afxdp(wish: &Wish<'_>, config: &AfxdpConfig) -> Result<Opened> {
         config.steering.services.clone_from(&wish.services);
         config.steering.opens = Some(SHARED_PORTS);
         addresses.extend(linux.into_iter().map(|(addr, prefix_len)| Cidr { addr, prefix_len }));
-        gateways = routers;
+        routes = of_linux;
     }
     config.steering.own = own.iter().map(|cidr| cidr.addr).collect();
     let vlan = Some(config.steering.vlan).filter(|&vlan| vlan != 0);
     let device = freeway_afxdp::Device::open(config)?;
-    Ok(Opened { vlan, ..with_queues(wish, &device, addresses, gateways) })
+    Ok(Opened { vlan, ..with_queues(wish, &device, addresses, routes) })
 }
 
 fn memif(wish: &Wish<'_>, spec: &MemifSpec) -> Result<Opened> {
@@ -136,7 +138,7 @@ fn memif(wish: &Wish<'_>, spec: &MemifSpec) -> Result<Opened> {
         ports: queues.into_iter().map(make).collect(),
         info,
         addresses: wish.addresses.own.clone(),
-        gateways: Vec::new(),
+        routes: Vec::new(),
         vlan: None,
     })
 }
@@ -150,7 +152,7 @@ fn with_queues(
     wish: &Wish<'_>,
     device: &freeway_afxdp::Device,
     addresses: Vec<Cidr>,
-    gateways: Vec<IpAddr>,
+    routes: Vec<LinuxRoute>,
 ) -> Opened {
     let shares = device.divide(wish.cores).into_iter();
     let mode = if device.mode() == Mode::Native { "native" } else { "generic" };
@@ -161,7 +163,7 @@ fn with_queues(
             .collect(),
         info: device.info(),
         addresses,
-        gateways,
+        routes,
         vlan: None,
     }
 }

@@ -9,10 +9,10 @@ use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use freeway::{
-    BuildError, CorePanic, HostConfig, Idle, Interface, MailConfig, Running, Runtime, RuntimeConfig, Seat,
-    Secrets, TcpConfig, allowed_cpus,
+    BuildError, CorePanic, HostConfig, Idle, IfaceId, Interface, MailConfig, Running, Runtime, RuntimeConfig,
+    Seat, Secrets, TcpConfig, allowed_cpus,
 };
-use freeway_afxdp::Transport;
+use freeway_afxdp::{LinuxRoute, Transport};
 use freeway_control::{Server as AdminServer, admin};
 use freeway_httpd::{Documents, LoadLimits};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -305,13 +305,16 @@ const RX_HEADROOM: usize = 256;
 
 fn start(args: &Args, plan: Plan, opened: Opened) -> Result<Running> {
     let Plan { addresses: _, ports, cpus, mut host, documents } = plan;
-    let Opened { label: _, ports: makers, info, addresses, gateways: routers, vlan } = opened;
+    let Opened { label: _, ports: makers, info, addresses, routes, vlan } = opened;
     // The device may have another MTU than was asked for.
     let room = (info.frame_max() + RX_HEADROOM).next_power_of_two() as u32;
     host.stack.pool.buffer_size = host.stack.pool.buffer_size.max(room);
     if args.shared_address {
         host.stack.ephemeral_ports = SHARED_PORTS;
     }
+    let routes = taken_over(routes, &args.gateway);
+    // As many more as Linux has.
+    host.stack.net.routes = host.stack.net.routes.saturating_add(routes.len() as u16);
     let mail = MailConfig::default();
     let mail = MailConfig { slot_size: mail.slot_size.max(info.frame_max().next_multiple_of(64)), ..mail };
     let cores = cpus.len();
@@ -328,10 +331,9 @@ fn start(args: &Args, plan: Plan, opened: Opened) -> Result<Running> {
         makers.push(Box::new(|| Box::new(remote)));
         relays[owner].push(relay);
     }
-    let gateways = if args.gateway.is_empty() { routers } else { args.gateway.clone() };
     let builders = makers.into_iter().zip(relays).map(|(make, relays)| {
         let (host, ports, documents) = (host.clone(), ports.clone(), documents.clone());
-        let (own, gateways) = (addresses.clone(), gateways.clone());
+        let (own, gateways, routes) = (addresses.clone(), args.gateway.clone(), routes.clone());
         move |seat: Seat| -> Result<_, BuildError> {
             let mut interface = relays.into_iter().fold(Interface::boxed(make()), Interface::relay);
             if let Some(vlan) = vlan {
@@ -349,12 +351,60 @@ fn start(args: &Args, plan: Plan, opened: Opened) -> Result<Running> {
             let services =
                 Services::new(ports, documents, TcpConfig { mss: u16::MAX, ..TcpConfig::default() });
             let now = seat.now();
-            Ok(host.build(seat.mailboxes, now, services, [interface])?)
+            let mut core = host.build(seat.mailboxes, now, services, [interface])?;
+            for LinuxRoute { network, prefix_len, gateway } in routes {
+                let network = freeway::Cidr::new(network, prefix_len);
+                core.stack_mut().net.add_route(network, Some(gateway), IfaceId(0))?;
+            }
+            Ok(core)
         }
     });
     Ok(runtime.start(builders)?)
 }
 
+/// Linux's routes, but for default ones of an IP version for which there is a router in `gateways`.
+fn taken_over(routes: Vec<LinuxRoute>, gateways: &[IpAddr]) -> Vec<LinuxRoute> {
+    /// A table that is searched from the top is no place for the whole Internet.
+    const MOST: usize = 1_000;
+    let is_replaced = |route: &LinuxRoute| {
+        route.prefix_len == 0 && gateways.iter().any(|gateway| gateway.is_ipv4() == route.gateway.is_ipv4())
+    };
+    let count = routes.len();
+    let mut kept: Vec<LinuxRoute> = routes.into_iter().filter(|route| !is_replaced(route)).collect();
+    if count > MOST {
+        eprintln!(
+            "Linux has {count} routes here, more than the {MOST} that are taken over: default routes only"
+        );
+        kept.retain(|route| route.prefix_len == 0);
+    }
+    kept
+}
+
 fn list(items: impl Iterator<Item = impl ToString>) -> String {
     items.map(|item| item.to_string()).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn linuxs_routes_are_taken_over_unless_a_router_is_given() {
+        let route = |network: &str, prefix_len, gateway: &str| LinuxRoute {
+            network: network.parse().unwrap(),
+            prefix_len,
+            gateway: gateway.parse().unwrap(),
+        };
+        let all = vec![
+            route("0.0.0.0", 0, "198.18.0.1"),
+            route("::", 0, "2001:db8::1"),
+            route("198.19.0.0", 16, "198.18.0.9"),
+        ];
+        assert_eq!(taken_over(all.clone(), &[]), all);
+        assert_eq!(taken_over(all.clone(), &["198.18.0.3".parse().unwrap()]), all[1..]);
+        let many: Vec<_> =
+            (0..2_000).map(|n| route(&format!("198.19.{}.0", n % 256), 24, "198.18.0.9")).collect();
+        assert_eq!(taken_over([all[..2].to_vec(), many].concat(), &[]), all[..2]);
+    }
 }

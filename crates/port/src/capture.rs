@@ -19,7 +19,7 @@ use freeway_mem::{BURST, PacketPool, RxBurst, TxBurst};
 
 use crate::clock::Clock;
 use crate::info::PortInfo;
-use crate::queue::{Armed, Port, PortCounters, RxQueue, TxQueue};
+use crate::queue::{Armed, CounterVisit, Port, PortCounters, RxQueue, TxQueue};
 
 const MAGIC_NANOSECONDS: u32 = 0xa1b2_3c4d;
 const VERSION: [u16; 2] = [2, 4];
@@ -180,6 +180,10 @@ impl<P: Port, C: Clock, W: Write> Port for Capture<P, C, W> {
 
     fn counters(&self) -> PortCounters {
         self.port.counters()
+    }
+
+    fn more_counters(&self, visit: &mut CounterVisit<'_>) {
+        self.port.more_counters(visit);
     }
 }
 

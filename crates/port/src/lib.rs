@@ -32,4 +32,4 @@ pub use clock::{Clock, SharedClock};
 pub use fault::{Fault, FaultConfig, FaultCounters, FaultHandle};
 pub use info::{Capabilities, PortInfo, RxChecksum, Steering, mac_of};
 pub use pipe::{Pipe, PipeConfig, pipe};
-pub use queue::{Armed, Port, PortCounters, RxQueue, TxQueue};
+pub use queue::{Armed, CounterVisit, Port, PortCounters, RxQueue, TxQueue};

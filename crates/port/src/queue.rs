@@ -58,7 +58,16 @@ pub trait Port: RxQueue + TxQueue {
 
     /// What it has done so far.
     fn counters(&self) -> PortCounters;
+
+    /// Shows what it counts besides, a group at a time: its name, then each counter's name and value. The groups and
+    /// their counters are the same ones each time. Asked for now and then, off the data path.
+    fn more_counters(&self, visit: &mut CounterVisit<'_>) {
+        let _ = visit;
+    }
 }
+
+/// Is shown groups of counters.
+pub type CounterVisit<'a> = dyn FnMut(&str, &mut dyn Iterator<Item = (&'static str, u64)>) + 'a;
 
 /// A port's answer to [`RxQueue::arm`].
 #[derive(Debug)]
@@ -144,5 +153,9 @@ impl<P: Port + ?Sized> Port for Box<P> {
 
     fn counters(&self) -> PortCounters {
         (**self).counters()
+    }
+
+    fn more_counters(&self, visit: &mut CounterVisit<'_>) {
+        (**self).more_counters(visit);
     }
 }

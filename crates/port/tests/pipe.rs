@@ -41,6 +41,13 @@ fn a_captured_pipe_conforms() {
     });
 }
 
+#[test]
+fn no_wake_up_is_lost() {
+    let (near, far) = cable();
+    let pool = pool_for(near.info(), 64);
+    conformance::no_wake_up_is_lost(near, &pool, || PortPeer::new(far));
+}
+
 /// Without faults, a network between two ports is a cable like any other.
 #[test]
 fn a_faultless_network_conforms() {

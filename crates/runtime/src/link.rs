@@ -123,6 +123,7 @@ impl Link {
 
     pub(crate) fn visit(&self, visit: &mut Visit<'_>) {
         visit(&self.label, &mut self.port.counters().iter());
+        self.port.more_counters(visit);
     }
 }
 

@@ -12,7 +12,7 @@ use crate::error::AfxdpError;
 use crate::ethtool::Ethtool;
 use crate::netlink::{Link, Netlink};
 use crate::port::Afxdp;
-use crate::program::{Program, Verdicts};
+use crate::program::{Program, VerdictReader, Verdicts};
 use crate::reservation::Reservation;
 use crate::resolver::Resolver;
 use crate::sys;
@@ -141,7 +141,8 @@ impl Device {
     ///
     /// The kernel does not say.
     pub fn verdicts(&self) -> Result<Verdicts, AfxdpError> {
-        self.shared.program().verdicts()
+        let told = self.shared.verdict_reader().and_then(|mut reader| reader.read());
+        told.map_err(|error| AfxdpError::system("read the counters of", self.name(), error))
     }
 }
 
@@ -188,6 +189,11 @@ impl Shared {
     /// Whether sums that Linux left unfilled are looked for.
     pub(crate) fn marks_unfilled(&self) -> bool {
         self.link.is_veth && self.config.checksum == Checksum::Auto
+    }
+
+    /// What tells what became of the interface's frames.
+    pub(crate) fn verdict_reader(&self) -> io::Result<VerdictReader> {
+        self.program().reader()
     }
 
     /// Sends what is Freeway's on this queue to this socket.

@@ -63,8 +63,19 @@ pub use program::Verdicts;
 pub struct LinuxSide {
     /// Its addresses, but for those of the link alone, each with the length of its network's prefix in bits.
     pub addresses: Vec<(std::net::IpAddr, u8)>,
-    /// The routers of its default routes behind this interface.
-    pub gateways: Vec<std::net::IpAddr>,
+    /// Its routes through routers behind this interface, default ones included.
+    pub routes: Vec<LinuxRoute>,
+}
+
+/// A network that Linux reaches through a router.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LinuxRoute {
+    /// The network.
+    pub network: std::net::IpAddr,
+    /// The length of its prefix, in bits; 0 for everything.
+    pub prefix_len: u8,
+    /// The router, of the same IP version.
+    pub gateway: std::net::IpAddr,
 }
 
 /// Asks Linux about the interface `name`.
@@ -77,7 +88,7 @@ pub fn linux_side(name: &str) -> Result<LinuxSide, AfxdpError> {
     let mut netlink = netlink::Netlink::open().map_err(failed)?;
     let link = netlink.link(name).map_err(failed)?.ok_or_else(|| AfxdpError::NoInterface(name.to_owned()))?;
     let addresses = netlink.addresses(link.index).map_err(failed)?;
-    let gateways = netlink.gateways(link.index).map_err(failed)?;
-    Ok(LinuxSide { addresses, gateways })
+    let routes = netlink.routes(link.index).map_err(failed)?;
+    Ok(LinuxSide { addresses, routes })
 }
 pub use veth::{VethConfig, VethPair};

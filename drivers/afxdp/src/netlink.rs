@@ -3,7 +3,7 @@
 //! Sources: netlink(7), rtnetlink(7).
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink_packet_core::{
@@ -17,11 +17,12 @@ use netlink_packet_route::link::{
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
+use crate::LinuxRoute;
 use crate::inspect::Attached;
 
 /// An interface as the kernel describes it.
@@ -102,19 +103,19 @@ impl Netlink {
         Ok(of_interface.filter_map(address).filter(|&(addr, _)| !is_of_link(addr)).collect())
     }
 
-    /// The default routers that lie behind interface `index`.
-    pub(crate) fn gateways(&mut self, index: u32) -> io::Result<Vec<IpAddr>> {
-        let mut gateways = Vec::new();
+    /// The routes of the main table that leave by interface `index` through a router.
+    pub(crate) fn routes(&mut self, index: u32) -> io::Result<Vec<LinuxRoute>> {
+        let mut routes = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut message = RouteMessage::default();
             message.header.address_family = family;
             for answer in self.ask(RouteNetlinkMessage::GetRoute(message), NLM_F_DUMP)? {
                 if let RouteNetlinkMessage::NewRoute(route) = answer {
-                    gateways.extend(gateway_of(&route, index));
+                    routes.extend(route_of(&route, index));
                 }
             }
         }
-        Ok(gateways)
+        Ok(routes)
     }
 
     /// Asks Linux to find a neighbour's MAC address, as if it had something to send to it.
@@ -311,19 +312,39 @@ fn link_of(message: &LinkMessage) -> Link {
     link
 }
 
-/// The router of a default route that leaves by interface `index`.
-fn gateway_of(route: &RouteMessage, index: u32) -> Option<IpAddr> {
-    let mut router = None;
-    let mut is_behind = false;
+/// A route of the main table that leaves by interface `index` through one router. Networks on the link come with the
+/// interface's addresses, and of several next hops none is chosen.
+fn route_of(route: &RouteMessage, index: u32) -> Option<LinuxRoute> {
+    let (mut gateway, mut is_behind, mut network) = (None, false, None);
+    let mut table = u32::from(route.header.table);
     for attribute in &route.attributes {
         match attribute {
             RouteAttribute::Oif(oif) => is_behind = *oif == index,
-            RouteAttribute::Gateway(RouteAddress::Inet(addr)) => router = Some(IpAddr::V4(*addr)),
-            RouteAttribute::Gateway(RouteAddress::Inet6(addr)) => router = Some(IpAddr::V6(*addr)),
+            RouteAttribute::Gateway(addr) => gateway = ip_of(addr),
+            RouteAttribute::Destination(addr) => network = ip_of(addr),
+            RouteAttribute::Table(number) => table = *number,
             _ => {}
         }
     }
-    router.filter(|_| is_behind && route.header.destination_prefix_length == 0)
+    let prefix_len = route.header.destination_prefix_length;
+    let gateway = gateway.filter(|_| is_behind)?;
+    let is_main = table == u32::from(RouteHeader::RT_TABLE_MAIN) && route.header.kind == RouteType::Unicast;
+    // A default route names no destination.
+    let any = match gateway {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let network = network.or_else(|| (prefix_len == 0).then_some(any))?;
+    // IPv4 behind an IPv6 router is beyond the stack.
+    (is_main && network.is_ipv4() == gateway.is_ipv4()).then_some(LinuxRoute { network, prefix_len, gateway })
+}
+
+fn ip_of(addr: &RouteAddress) -> Option<IpAddr> {
+    match addr {
+        RouteAddress::Inet(v4) => Some(IpAddr::V4(*v4)),
+        RouteAddress::Inet6(v6) => Some(IpAddr::V6(*v6)),
+        _ => None,
+    }
 }
 
 /// A neighbour of interface `index` whose MAC address is known.

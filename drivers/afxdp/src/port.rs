@@ -1,15 +1,18 @@
 //! The queues that one core serves, as a port.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use freeway_mem::{PacketPool, RxBurst, TxBurst};
-use freeway_port::{Armed, Port, PortCounters, PortInfo, RxQueue, TxQueue};
+use freeway_port::{Armed, CounterVisit, Port, PortCounters, PortInfo, RxQueue, TxQueue};
 use rustix::event::epoll;
 
 use crate::device::Shared;
+use crate::program::{VerdictReader, Verdicts};
 use crate::questions::{self, Fate};
 use crate::queue::{Queue, mark_unfilled};
 use crate::resolver::{Answer, Asking, Resolver};
@@ -31,13 +34,27 @@ pub struct Afxdp {
     next: usize,
     marks_unfilled: bool,
     counters: PortCounters,
+    /// What the program made of all frames; the port of queue 0 shows it.
+    verdicts: Option<RefCell<Shown>>,
 }
+
+/// The program's counters as they are shown.
+struct Shown {
+    label: String,
+    reader: Option<VerdictReader>,
+    read_at: Option<Instant>,
+    verdicts: Verdicts,
+}
+
+/// How old the program's counters may be when they are shown: they are ten system calls.
+const VERDICTS_AGE: Duration = Duration::from_millis(900);
 
 impl Afxdp {
     pub(crate) fn new(shared: Arc<Shared>, numbers: Vec<u32>) -> Self {
         Self {
             info: shared.info(),
             marks_unfilled: shared.marks_unfilled(),
+            verdicts: numbers.contains(&0).then(|| Shown::of(&shared)),
             shared,
             numbers,
             queues: Vec::new(),
@@ -201,6 +218,36 @@ impl Port for Afxdp {
         let mut counters = self.counters;
         self.queues.iter().for_each(|queue| queue.add_statistics(&mut counters));
         counters
+    }
+
+    /// What the XDP program made of the interface's frames, by the port of queue 0.
+    fn more_counters(&self, visit: &mut CounterVisit<'_>) {
+        let Some(shown) = &self.verdicts else { return };
+        let mut shown = shown.borrow_mut();
+        shown.refresh();
+        let mut counters = shown.verdicts.iter();
+        visit(&shown.label, &mut counters);
+    }
+}
+
+impl Shown {
+    fn of(shared: &Shared) -> RefCell<Self> {
+        RefCell::new(Self {
+            label: format!("xdp {}", shared.link.name),
+            reader: shared.verdict_reader().ok(),
+            read_at: None,
+            verdicts: Verdicts::default(),
+        })
+    }
+
+    fn refresh(&mut self) {
+        if self.read_at.is_none_or(|at| at.elapsed() > VERDICTS_AGE)
+            && let Some(reader) = &mut self.reader
+        {
+            self.read_at = Some(Instant::now());
+            // What the kernel does not tell stays what it told last.
+            self.verdicts = reader.read().unwrap_or(self.verdicts);
+        }
     }
 }
 

@@ -6,18 +6,20 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, XskMap};
+use aya::maps::{Array, HashMap, Map, MapData, XskMap};
 use aya::programs::links::FdLink;
 use aya::programs::xdp::XdpMode;
 use aya::programs::{ProgramError, Xdp};
+use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader};
 use freeway_base::counters;
 
 use crate::config::{Mode, Steering, Transport};
 use crate::error::AfxdpError;
 use crate::netlink::Link;
+use crate::sys;
 
 /// The compiled program.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../xdp/freeway.o");
@@ -66,7 +68,7 @@ pub(crate) struct Program {
     /// Alive as long as the program is to be attached.
     _link: FdLink,
     sockets: XskMap<MapData>,
-    verdicts: PerCpuArray<MapData, u64>,
+    verdicts: MapData,
     /// Where it runs.
     pub(crate) mode: Mode,
     /// Whether frames may come in several buffers.
@@ -93,7 +95,9 @@ impl Program {
         };
         // A loaded program holds its tables by itself.
         let sockets = XskMap::try_from(take(&mut object, "sockets")?)?;
-        let verdicts = PerCpuArray::try_from(take(&mut object, "verdicts")?)?;
+        let Map::PerCpuArray(verdicts) = take(&mut object, "verdicts")? else {
+            return Err(missing("verdicts"));
+        };
         Ok(Self { _link: held, sockets, verdicts, mode, has_fragments })
     }
 
@@ -102,9 +106,29 @@ impl Program {
         Ok(self.sockets.set(queue, socket, 0)?)
     }
 
+    /// What tells what became of the interface's frames.
+    pub(crate) fn reader(&self) -> io::Result<VerdictReader> {
+        let map = self.verdicts.fd().as_fd().try_clone_to_owned()?;
+        // A value for each processor that there may ever be.
+        let cpus = nr_cpus().map_err(|(_, error)| error)?;
+        Ok(VerdictReader { map, values: vec![0; cpus].into() })
+    }
+}
+
+/// Reads the program's counters; of all processors together.
+pub(crate) struct VerdictReader {
+    map: OwnedFd,
+    /// Room for one counter of each processor.
+    values: Box<[u64]>,
+}
+
+impl VerdictReader {
     /// What became of the interface's frames so far.
-    pub(crate) fn verdicts(&self) -> Result<Verdicts, AfxdpError> {
-        let sum = |index| -> Result<u64, AfxdpError> { Ok(self.verdicts.get(&index, 0)?.iter().sum()) };
+    pub(crate) fn read(&mut self) -> io::Result<Verdicts> {
+        let mut sum = |index| {
+            sys::array_element(self.map.as_fd(), index, &mut self.values)?;
+            io::Result::Ok(self.values.iter().sum())
+        };
         Ok(Verdicts {
             passed: sum(0)?,
             passed_no_socket: sum(1)?,

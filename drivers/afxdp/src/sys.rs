@@ -1,6 +1,6 @@
 //! The system calls on sockets and interfaces that have no safe wrapper.
 //!
-//! Sources: linux/if_xdp.h, linux/if_packet.h, socket(7), packet(7).
+//! Sources: linux/if_xdp.h, linux/bpf.h, linux/if_packet.h, socket(7), packet(7).
 
 use std::ffi::{c_int, c_void};
 use std::io;
@@ -59,6 +59,35 @@ pub(crate) fn is_zero_copy(fd: BorrowedFd<'_>) -> io::Result<bool> {
     // SAFETY: needed for an option that rustix does not know. The kernel writes at most `len` bytes to `options`.
     let result = unsafe { libc::getsockopt(fd.as_raw_fd(), SOL_XDP, XDP_OPTIONS, value, &raw mut len) };
     if result == 0 { Ok(options & XDP_OPTIONS_ZEROCOPY != 0) } else { Err(io::Error::last_os_error()) }
+}
+
+const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
+
+/// `union bpf_attr`, as far as looking up an element goes.
+#[repr(C)]
+struct Lookup {
+    map: u32,
+    _padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// Reads element `index` of an array that has a number for each possible processor; `values` has room for as many.
+/// Takes no memory of the heap, so that a running core may call it.
+pub(crate) fn array_element(map: BorrowedFd<'_>, index: u32, values: &mut [u64]) -> io::Result<()> {
+    let lookup = Lookup {
+        map: map.as_raw_fd() as u32,
+        _padding: 0,
+        key: (&raw const index) as u64,
+        value: values.as_mut_ptr() as u64,
+        flags: 0,
+    };
+    let (attribute, len) = (&raw const lookup, size_of::<Lookup>());
+    // SAFETY: needed because no crate reads such an element without the heap. The kernel reads `lookup` and `index`, and
+    // writes eight bytes for each possible processor, for which the caller says there is room; all of them live on.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_ELEM, attribute, len) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// `struct packet_mreq`.

@@ -1,11 +1,14 @@
 //! Whole-stack benchmarks.
 //!
 //! `echo` measures requests a second and cycles by stage, on few connections or on a million, and `memory` what an idle
-//! connection costs, both over the in-process pipe; `linux-path` holds goodput over bad paths against Linux's, in network
-//! namespaces. They are ordinary programs that print a table, or JSON for other programs.
+//! connection costs, both over the in-process pipe; `memif` frames between processes, beside DPDK's; `veth` requests of
+//! Linux clients over AF_XDP, beside Linux's own server; `linux-path` goodput over bad paths, beside Linux's. They are ordinary programs that print a table, or JSON for other programs.
 
 #![forbid(unsafe_code)]
 
+mod core_time;
+pub mod kernel;
 mod server;
 
+pub use core_time::CoreTime;
 pub use server::EchoServer;

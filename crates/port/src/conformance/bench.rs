@@ -168,7 +168,7 @@ pub(super) fn frame(number: u32, len: usize) -> Vec<u8> {
     bytes
 }
 
-fn is_ours(bytes: &[u8]) -> bool {
+pub(super) fn is_ours(bytes: &[u8]) -> bool {
     bytes.get(12..14) == Some(&ETHERTYPE) && bytes.len() >= SHORTEST
 }
 

@@ -263,7 +263,7 @@ fn sleeps_until_woken(port: &mut impl Port, at_most: std::time::Duration) -> boo
     }
 }
 
-fn is_readable(fd: &impl std::os::fd::AsFd, at_most: std::time::Duration) -> bool {
+pub(super) fn is_readable(fd: &impl std::os::fd::AsFd, at_most: std::time::Duration) -> bool {
     let timeout = Timespec { tv_sec: at_most.as_secs() as i64, tv_nsec: i64::from(at_most.subsec_nanos()) };
     poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&timeout)).expect("poll") > 0
 }

@@ -19,12 +19,14 @@
 
 mod bench;
 mod checks;
+mod wakes;
 
 use freeway_mem::{PacketPool, RxBurst, TxBurst};
 
 use crate::queue::Port;
 use bench::Bench;
 pub use bench::pool_for;
+pub use wakes::no_wake_up_is_lost;
 
 /// The other end of the cable. Neither method waits.
 pub trait Peer {

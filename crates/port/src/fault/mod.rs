@@ -28,7 +28,7 @@ use freeway_mem::{Arena, ArenaError, ArenaLayout, BURST, Packet, PacketPool, Poo
 
 use crate::clock::Clock;
 use crate::info::PortInfo;
-use crate::queue::{Armed, Port, PortCounters, RxQueue, TxQueue};
+use crate::queue::{Armed, CounterVisit, Port, PortCounters, RxQueue, TxQueue};
 pub use config::{FaultConfig, FaultCounters};
 use lane::{Frame, Lane};
 
@@ -227,6 +227,10 @@ impl<P: Port, C: Clock> Port for Fault<P, C> {
         counters.rx_dropped_no_buffer = rx.dropped_no_buffer;
         counters.rx_dropped_too_long = rx.dropped_too_long;
         counters
+    }
+
+    fn more_counters(&self, visit: &mut CounterVisit<'_>) {
+        self.port.more_counters(visit);
     }
 }
 

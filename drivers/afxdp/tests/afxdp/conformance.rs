@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use freeway_afxdp::{Afxdp, AfxdpConfig, BusyPoll, CopyMode, Device, Mode, Steering, VethConfig, VethPair};
+use freeway_port::Port;
 use freeway_port::conformance;
 
 use crate::namespace::in_namespace;
@@ -48,5 +49,19 @@ fn a_busy_polling_socket_conforms() {
     in_namespace("a_busy_polling_socket_conforms", || {
         let busy_poll = Some(BusyPoll { us: 20, budget: 64 });
         conformance::run(|| lay_with(1_500, Mode::Native, busy_poll));
+    });
+}
+
+/// Native, generic, and busy polling; with the peer's frames from another thread of the same namespace.
+#[test]
+fn no_wake_up_is_lost() {
+    in_namespace("no_wake_up_is_lost", || {
+        let busy_poll = Some(BusyPoll { us: 20, budget: 64 });
+        for (mode, busy_poll) in [(Mode::Native, None), (Mode::Generic, None), (Mode::Native, busy_poll)] {
+            let (mut port, peer) = lay_with(1_500, mode, busy_poll);
+            let pool = conformance::pool_for(port.info(), 4_096);
+            port.attach(&pool).unwrap();
+            conformance::no_wake_up_is_lost(port, &pool, || peer);
+        }
     });
 }

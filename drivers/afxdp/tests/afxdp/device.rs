@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use freeway_afxdp::{AfxdpConfig, AfxdpError, Device, Steering, VethConfig, VethPair, linux_side};
+use freeway_afxdp::{
+    AfxdpConfig, AfxdpError, Device, LinuxRoute, Share, Steering, VethConfig, VethPair, linux_side,
+};
 use freeway_mem::{PacketPool, RxBurst, TxBurst};
 use freeway_port::conformance::{Peer, pool_for};
 use freeway_port::{Armed, Port, RxQueue, TxQueue};
@@ -138,10 +141,50 @@ fn linux_says_what_it_has() {
     in_namespace("linux_says_what_it_has", || {
         let _pair = pair(1);
         assert!(ip("address add 198.18.0.2/24 dev fwtest0"));
-        assert!(ip("route add default via 198.18.0.1 dev fwtest0"));
+        for route in [
+            "default via 198.18.0.1",
+            "198.19.4.0/24 via 198.18.0.9",
+            // Not in the main table, no router, no way: these are not learnt.
+            "198.19.5.0/24 via 198.18.0.9 table 7",
+            "198.19.6.0/24",
+        ] {
+            assert!(ip(&format!("route add {route} dev fwtest0")), "{route}");
+        }
+        assert!(ip("route add unreachable 198.19.7.0/24"));
         let linux = linux_side("fwtest0").unwrap();
         assert_eq!(linux.addresses, [("198.18.0.2".parse().unwrap(), 24)]);
-        assert_eq!(linux.gateways, ["198.18.0.1".parse::<std::net::IpAddr>().unwrap()]);
+        let route = |network: &str, prefix_len, gateway: &str| LinuxRoute {
+            network: network.parse().unwrap(),
+            prefix_len,
+            gateway: gateway.parse().unwrap(),
+        };
+        let expected = [route("0.0.0.0", 0, "198.18.0.1"), route("198.19.4.0", 24, "198.18.0.9")];
+        assert_eq!(linux.routes, expected);
         assert!(linux_side("fwtest0-xdp").unwrap().addresses.is_empty());
+    });
+}
+
+/// Once for all queues, by the port of queue 0, and as the device tells them.
+#[test]
+fn the_programs_counters_are_shown_beside_a_ports_own() {
+    in_namespace("the_programs_counters_are_shown_beside_a_ports_own", || {
+        let device = Device::open_pair(whole(), pair(2)).unwrap();
+        let mut linux = RawSocket::open("fwtest0");
+        for _ in 0..5 {
+            assert!(linux.send(&[0xff; 60]));
+        }
+        let over = Instant::now() + Duration::from_secs(5);
+        // No socket is there yet.
+        while device.verdicts().unwrap().passed_no_socket < 5 {
+            assert!(Instant::now() < over, "{:?}", device.verdicts());
+        }
+        let ports: Vec<_> = device.divide(2).into_iter().map(Share::into_port).collect();
+        let mut groups = Vec::new();
+        ports[0].more_counters(&mut |name, counters| {
+            groups.push((name.to_owned(), counters.collect::<Vec<_>>()));
+        });
+        ports[1].more_counters(&mut |name, _| panic!("{name} is shown twice"));
+        let shown: Vec<_> = device.verdicts().unwrap().iter().collect();
+        assert_eq!(groups, [("xdp fwtest0-xdp".to_owned(), shown)]);
     });
 }

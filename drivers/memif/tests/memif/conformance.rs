@@ -2,11 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 use freeway_mem::PoolConfig;
-use freeway_memif::{Config, Memif};
+use freeway_memif::{Config, Memif, Role};
 use freeway_port::Port;
 use freeway_port::conformance::{self, PortPeer};
 
-use crate::lab::{meet, pair, pool, pool_of, trusting};
+use crate::lab::{config, meet, open_one, pair, path, pool, pool_of, trusting};
 
 /// A cable with the server at the near end, or the client.
 fn lay(server_is_near: bool, change: impl Fn(&mut Config)) -> (Memif, PortPeer<Memif>) {
@@ -55,5 +55,19 @@ fn a_client_that_lends_conforms() {
             meet(&pool(16, false), &mut [&mut server]);
             (client, PortPeer::new(server), lent)
         });
+    }
+}
+
+#[test]
+fn no_wake_up_is_lost_in_either_role() {
+    for near in [Role::Server, Role::Client] {
+        let socket = path();
+        let far = if near == Role::Server { Role::Client } else { Role::Server };
+        let mut port = open_one(&config(near, socket.clone())).into_port();
+        let pool = conformance::pool_for(port.info(), 4_096);
+        port.attach(&pool).unwrap();
+        // A port stays on the thread that it is attached on.
+        let peer = || PortPeer::new(open_one(&config(far, socket)).into_port());
+        conformance::no_wake_up_is_lost(port, &pool, peer);
     }
 }

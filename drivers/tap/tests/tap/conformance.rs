@@ -1,6 +1,7 @@
 //! The suite of all ports, with a raw socket on Linux's end.
 #![allow(clippy::unwrap_used)]
 
+use freeway_port::Port;
 use freeway_port::conformance;
 use freeway_tap::{LinuxEnd, Tap, configure};
 
@@ -21,4 +22,14 @@ fn a_tap_conforms() {
 #[test]
 fn a_jumbo_tap_conforms() {
     in_namespace("a_jumbo_tap_conforms", || conformance::run(|| lay(9_000)));
+}
+
+#[test]
+fn no_wake_up_is_lost() {
+    in_namespace("no_wake_up_is_lost", || {
+        let (mut port, peer) = lay(1_500);
+        let pool = conformance::pool_for(port.info(), 4_096);
+        port.attach(&pool).unwrap();
+        conformance::no_wake_up_is_lost(port, &pool, || peer);
+    });
 }
