@@ -6,9 +6,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use freeway::{BuildError, HostConfig, Idle, Running, Runtime, RuntimeConfig, Seat, Secrets};
+use freeway::{BuildError, CoreStats, HostConfig, Idle, Running, Runtime, RuntimeConfig, Seat, Secrets};
 use freeway_loadgen::{Gauge, KernelLoad, Load, LoadConfig, Protocol};
 
 use crate::c10m::part::pin;
@@ -180,6 +181,8 @@ fn on_kernel<P: Protocol + Send + 'static>(
     Ok(Client::Kernel { stop, thread: Some(thread) })
 }
 
+/// How long the other end of a memif is waited for.
+const LINK_PATIENCE: Duration = Duration::from_secs(10);
 /// Linux's half of a frame's buffer on AF_XDP, in bytes: what the kernel keeps before a received frame.
 const RX_HEADROOM: usize = 256;
 
@@ -250,7 +253,29 @@ fn on_stack<P: Protocol + Send + 'static>(
         Ok(host.build(seat.mailboxes, now, load, [interface])?)
     };
     let runtime = Runtime::new(RuntimeConfig { idle: Idle::Spin, ..runtime })?;
-    Ok(Client::Stack(runtime.start([build]).map_err(|error| anyhow!(error))?))
+    let running = runtime.start([build]).map_err(|error| anyhow!(error))?;
+    if matches!(device, Device::Memif(_)) {
+        wait_for_link(&running, device)?;
+    }
+    Ok(Client::Stack(running))
+}
+
+/// Waits until the other end of a memif is there: what is sent before is lost, and a lost SYN costs a second.
+fn wait_for_link(running: &Running, device: &Device) -> Result<()> {
+    let begun = Instant::now();
+    let is_up = |stats: &CoreStats| {
+        let ports = stats.groups.iter().filter(|group| group.name.starts_with("port"));
+        let count = |wanted| -> u64 {
+            let counters = ports.clone().flat_map(|group| &group.counters);
+            counters.filter(|(name, _)| *name == wanted).map(|&(_, value)| value).sum()
+        };
+        count("link_ups") > count("link_downs")
+    };
+    while !running.stats().iter().any(is_up) {
+        ensure!(begun.elapsed() < LINK_PATIENCE, "nobody is at the other end of {device}");
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

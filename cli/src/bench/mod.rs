@@ -240,6 +240,7 @@ fn measure<P: Protocol + Send + 'static>(
     sleep(args.warm_up);
     client.check()?;
     latencies(gauge)?;
+    let dropped_before = client.drops();
     let before = Mark::take(&client, gauge);
     let mut last = (before.at, before.reading);
     while before.at.elapsed() < args.duration {
@@ -262,7 +263,13 @@ fn measure<P: Protocol + Send + 'static>(
     let after = Mark::take(&client, gauge);
     let found = latencies(gauge)?.percentiles();
     progress("");
-    let drops: Vec<_> = client.drops();
+    let of =
+        |name: &str| dropped_before.iter().find(|(known, _)| known == name).map_or(0, |&(_, count)| count);
+    let drops = client.drops().into_iter().map(|(name, count)| (of(&name), name, count));
+    let drops: Vec<_> = drops
+        .filter(|(before, _, count)| count > before)
+        .map(|(before, name, count)| (name, count - before))
+        .collect();
     if !drops.is_empty() {
         eprintln!("freeway: the client's own stack dropped: {drops:?}");
     }

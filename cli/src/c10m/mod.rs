@@ -36,9 +36,9 @@ pub(crate) use talk::cpu_seconds;
 /// Example: freeway c10m --connections 10000000 --json c10m.json --html c10m.html
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Connections to hold, over all cores; fewer if memory ends before.
-    #[arg(long, default_value_t = 10_000_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1_000..=500_000_000))]
-    connections: u32,
+    /// Connections to hold, over all cores; fewer if memory ends before [default: 10000000, with --quick 1000000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1_000..=500_000_000))]
+    connections: Option<u32>,
     /// Cores of the server, each on a processor of its own.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     server_cores: u32,
@@ -57,8 +57,8 @@ pub(crate) struct Args {
     /// Write a page with the figures and plots to this file; it needs no other file.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Packet buffers of each core.
-    #[arg(long, default_value_t = 16_384, value_name = "N", value_parser = clap::value_parser!(u32).range(4_096..=1_000_000))]
+    /// Packet buffers of each core: a server holds an answer until it is acknowledged, which a client may put off by 40 ms.
+    #[arg(long, default_value_t = 65_536, value_name = "N", value_parser = clap::value_parser!(u32).range(4_096..=1_000_000))]
     buffers: u32,
     /// Slots of a memif ring, a power of two.
     #[arg(long, default_value_t = 1_024, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=16_384))]
@@ -68,8 +68,8 @@ pub(crate) struct Args {
     client_lends: bool,
 }
 
-/// Connections of `--quick`.
-const QUICK: u32 = 1_000_000;
+/// Connections if it is not said: of the whole challenge, and of `--quick`.
+const CONNECTIONS: [u32; 2] = [10_000_000, 1_000_000];
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let pairs = args.server_cores;
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     // Linux's own work is mostly on the first processor: that is a client's.
     let (clients, servers) = cpus[..wanted].split_at(pairs as usize);
-    let connections = if args.quick { args.connections.min(QUICK) } else { args.connections };
+    let connections = args.connections.unwrap_or(CONNECTIONS[usize::from(args.quick)]);
     let size = Size {
         connections: connections / pairs,
         buffers: args.buffers,

@@ -270,17 +270,21 @@ impl Threads {
         for (&cpu, number) in cpus.iter().zip(0..) {
             let (work, stop, ready) = (work.clone(), Arc::clone(&stop), ready.clone());
             threads.push(thread::Builder::new().name("kernel".into()).spawn(move || {
-                pin(cpu)?;
-                // Whoever started it waits for this, or is gone.
-                work(number, &stop, &|| {
-                    let _ = ready.send(());
-                })
+                // Whoever started it waits for one word, or is gone.
+                let say = |is_well| {
+                    let _ = ready.send(is_well);
+                };
+                let done = pin(cpu).and_then(|()| work(number, &stop, &|| say(true)));
+                if done.is_err() {
+                    say(false);
+                }
+                done
             })?);
         }
         drop(ready);
-        let started = is_ready.iter().take(cpus.len()).count();
+        let well = is_ready.iter().take(cpus.len()).filter(|&is_well| is_well).count();
         let all = Self { stop, threads };
-        if started < cpus.len() {
+        if well < cpus.len() {
             all.end()?;
             bail!("a thread ended before it began");
         }

@@ -15,9 +15,9 @@ const DRAWN: usize = 64;
 const REQUESTS_PER_TURN: usize = 128;
 /// Opens that one turn begins.
 const OPENS_PER_TURN: u32 = 256;
-/// Opens under way at once until every address of this host has one connection: each has to become known to the
-/// server's neighbour table first, and few packets may wait for that.
-const OPENING_FIRST: u32 = 32;
+/// Opens under way at once until every address of this host has one connection, at most one from each: it has to become
+/// known to the server's neighbour table first, and few packets may wait for that.
+const OPENING_FIRST: usize = 32;
 
 /// All held connections.
 pub(super) struct Held {
@@ -105,7 +105,9 @@ impl Held {
         }
         let bound = match self.open {
             0 => 1,
-            open if (open as usize) < self.opener.sources() => OPENING_FIRST.min(self.opening_max),
+            open if (open as usize) < self.opener.sources() => {
+                self.opening_max.min(OPENING_FIRST.min(self.opener.sources()) as u32)
+            }
             _ => self.opening_max,
         };
         let mut budget = OPENS_PER_TURN.min(bound.saturating_sub(self.opening)).min(self.by_rate(common.now));
