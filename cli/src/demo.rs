@@ -9,10 +9,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use freeway::{ConnectConfig, CoreStats, Secrets, Seed, Stage, TcpConfig};
+use freeway::{ConnectConfig, CoreStats, Secrets, Stage, TcpConfig};
 use freeway_httpd::{Document, Documents};
 use freeway_loadgen::{
-    Download, EchoLoad, EchoLoadConfig, Gauge, LoadState, Pair, PairError, PairSize, Pick, file_byte,
+    Cause, Download, Echo, EchoProgress, Gauge, Load, LoadConfig, LoadState, Pair, PairError, PairSize,
+    Requests, Work, file_byte,
 };
 
 use crate::services::{Service, Services, State};
@@ -95,19 +96,14 @@ fn transfer(out: &mut impl Write, figures: &mut Figures, len: u64) -> Result<()>
 fn connections(out: &mut impl Write, figures: &mut Figures, args: &Args) -> Result<()> {
     let sources = args.connections.div_ceil(30_000);
     let size = PairSize { connections: args.connections, buffers: BUFFERS, sources };
-    let config = EchoLoadConfig {
-        server: SocketAddr::new(Pair::SERVER, 7),
+    let config = LoadConfig {
         sources: size.sources(),
-        connections: args.connections,
-        opening: 1_000,
-        in_flight: 1_000.min(args.connections),
-        size: 64,
-        pick: Pick::Random,
-        tcp: TcpConfig::default(),
+        ..LoadConfig::new(SocketAddr::new(Pair::SERVER, 7), args.connections)
     };
     let bytes = size.config(Secrets::random()?).stack.connection_bytes::<State>();
     let gauge = Gauge::default();
-    let load = EchoLoad::new(config, gauge.clone(), Seed(1));
+    let load = Load::new(&config, Echo::new(64), gauge.clone());
+    gauge.hold(args.connections);
 
     let pair = Pair::start(size, services(Documents::default()), load).map_err(plain)?;
     let begun = Instant::now();
@@ -130,7 +126,8 @@ fn connections(out: &mut impl Write, figures: &mut Figures, args: &Args) -> Resu
         target as f64 / seconds,
     )?;
 
-    gauge.set_running(true);
+    let cause = Cause::AnyAnswered(1_000.min(args.connections));
+    gauge.order(Work::Requests(Requests { among: args.connections, cause }));
     sleep(Duration::from_millis(500));
     let (first, begun) = (gauge.read().answered, Instant::now());
     for second in 0..args.seconds {
@@ -184,4 +181,4 @@ fn progress(text: &str) {
 }
 
 /// So that the state of a load and that of the services cost the same.
-const _: () = assert!(size_of::<LoadState>() == size_of::<State>());
+const _: () = assert!(size_of::<LoadState<EchoProgress>>() == size_of::<State>());

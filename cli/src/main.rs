@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 mod ask;
+mod bench;
+mod c10m;
 mod demo;
 mod device;
 mod doctor;
@@ -30,6 +32,13 @@ struct Cli {
 enum Command {
     /// Serves echo, discard, chargen and HTTP on a device.
     Serve(serve::Args),
+    /// Loads a server, on Freeway's own stack or on Linux's sockets, and measures it.
+    Bench(bench::Args),
+    /// The whole challenge on this machine: ten million connections, and what they can do.
+    C10m(c10m::Args),
+    /// One of the processes that a benchmark starts.
+    #[command(hide = true)]
+    Part(c10m::part::Args),
     /// A small tour without any privilege: two hosts in one process.
     Demo(demo::Args),
     /// Shows a running server: its cores' traffic, load, cycles, drops and tables.
@@ -45,6 +54,9 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::C10m(args) => c10m::run(&args),
+        Command::Part(args) => c10m::part::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Top(args) => ask::top(&args),
         Command::Stats(args) => ask::stats(&args),

@@ -54,7 +54,9 @@ impl MemifSpec {
 
     fn config(&self, mtu: u16) -> Config {
         let Self { socket, role, id, queues, secret, trust, ring_log2 } = self.clone();
-        let name = format!("memif{id}");
+        // A port's address is made of its name: the two ends of one memif must not have the same.
+        let end = if role == Role::Server { "s" } else { "c" };
+        let name = format!("memif{id}{end}");
         Config { name, socket, role, id, secret, trust, queues, ring_log2, mtu, ..Config::default() }
     }
 

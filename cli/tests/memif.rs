@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use freeway::{
     Application, BuildError, Cidr, ConnectConfig, HostConfig, Interface, Running, Runtime, RuntimeConfig,
-    Seat, Secrets, Seed, TcpConfig, allowed_cpus,
+    Seat, Secrets, allowed_cpus,
 };
-use freeway_loadgen::{Download, EchoLoad, EchoLoadConfig, Gauge, Pick, file_byte};
+use freeway_loadgen::{Cause, Download, Echo, Gauge, Load, LoadConfig, Requests, Work, file_byte};
 use freeway_memif::{Config, Role, SocketName, Trust, open};
 
 /// How long anything may take that will certainly happen.
@@ -131,20 +131,16 @@ fn serves(test: &str, server_role: &str, own_role: Role, trust: Trust, cores: us
 
     let gauge = Gauge::default();
     let source = [198, 18, 0, 10].into();
-    let load = EchoLoadConfig {
-        server: SocketAddr::new(SERVER, 7),
+    let load = LoadConfig {
         sources: vec![source],
-        connections: CONNECTIONS,
         opening: 50,
-        in_flight: 100,
-        size: 700,
-        pick: Pick::Random,
-        tcp: TcpConfig::default(),
+        ..LoadConfig::new(SocketAddr::new(SERVER, 7), CONNECTIONS)
     };
-    let client = host(&memif, source, EchoLoad::new(load, gauge.clone(), Seed(1)));
+    gauge.hold(CONNECTIONS);
+    let client = host(&memif, source, Load::new(&load, Echo::new(700), gauge.clone()));
     // So many that every core of the server has some of them.
     until(&gauge, "connections", |gauge| gauge.read().open == u64::from(CONNECTIONS));
-    gauge.set_running(true);
+    gauge.order(Work::Requests(Requests { among: CONNECTIONS, cause: Cause::AnyAnswered(100) }));
     until(&gauge, "answers", |gauge| gauge.read().answered >= 20_000);
     client.stop().unwrap();
     server.stop();

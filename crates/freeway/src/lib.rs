@@ -144,6 +144,7 @@
 pub mod host;
 
 pub use freeway_base::{Duration, HashKey, Instant, Rng, Seed};
+pub use freeway_mem as mem;
 pub use freeway_mem::{HugePages, Packet, PacketPool, RxBurst, SharedPacket, TxBurst};
 pub use freeway_port as port;
 pub use freeway_runtime::{

@@ -1,10 +1,10 @@
 //! The server under test.
 
 use freeway::tcp::Config;
-use freeway::{Application, Conn, Instant, ListenConfig, Stack};
+use freeway::{Application, Conn, Datagram, Instant, ListenConfig, Stack};
 use freeway_echo::echo;
 
-/// An echo service with 16 bytes of state a connection, as the memory budget has it.
+/// An echo service, TCP and UDP, with 16 bytes of state a connection, as the memory budget has it.
 #[derive(Clone, Copy, Debug)]
 pub struct EchoServer {
     /// The port it listens on.
@@ -21,6 +21,8 @@ impl Application for EchoServer {
         // A benchmark without its server measures nothing: its connections would all fail.
         let listening = stack.listen(&listen);
         debug_assert!(listening.is_ok());
+        let bound = stack.udp_bind(None, self.port, 0);
+        debug_assert!(bound.is_ok());
     }
 
     fn readable(&mut self, mut conn: Conn<'_, Self::Conn>) {
@@ -29,5 +31,9 @@ impl Application for EchoServer {
 
     fn writable(&mut self, mut conn: Conn<'_, Self::Conn>) {
         echo::pump(&mut conn);
+    }
+
+    fn datagram(&mut self, stack: &mut Stack<Self::Conn>, datagram: Datagram) {
+        echo::datagram(stack, datagram);
     }
 }

@@ -8,7 +8,7 @@ use freeway::port::{PipeConfig, pipe};
 use freeway::tcp::Config;
 use freeway::{Cidr, Core, Duration, HostConfig, Instant, Interface, Mailboxes, Secrets, Seed};
 use freeway_bench::EchoServer;
-use freeway_loadgen::{EchoLoad, EchoLoadConfig, Gauge, Pick};
+use freeway_loadgen::{Arrivals, Cause, Echo, Gauge, Load, LoadConfig, Rate, Requests, Work};
 
 #[global_allocator]
 static HEAP: AllocDisabler = AllocDisabler;
@@ -28,35 +28,47 @@ fn nothing_is_allocated_after_start() {
     let mut server =
         config.build(Mailboxes::single().expect("a mailbox"), now, server, [interface]).expect("a host");
     let gauge = Gauge::default();
-    let load = EchoLoadConfig {
-        server: "198.18.0.2:7".parse::<SocketAddr>().expect("an address"),
-        sources: Vec::new(),
-        connections: 400,
-        opening: 50,
-        in_flight: 64,
-        size: 64,
-        pick: Pick::Random,
-        tcp: Config::default(),
-    };
-    let load = EchoLoad::new(load, gauge.clone(), Seed(2));
+    let server_address = "198.18.0.2:7".parse::<SocketAddr>().expect("an address");
+    let load = LoadConfig { opening: 50, seed: Seed(2), ..LoadConfig::new(server_address, 400) };
+    let load = Load::new(&load, Echo::new(64), gauge.clone());
     let interface = Interface::new(right).address(cidr("198.18.0.3/24"));
     let mut client =
         config.build(Mailboxes::single().expect("a mailbox"), now, load, [interface]).expect("a host");
     // Applications may allocate when they start: they listen, lend, connect.
     client.start(now);
     server.start(now);
-    gauge.set_running(true);
+    gauge.hold(400);
     // The first connection of a kind takes a profile, which is a start, too.
     turns(&mut client, &mut server, &mut now, 3);
 
-    assert_no_alloc(|| turns(&mut client, &mut server, &mut now, 20_000));
+    let random = Work::Requests(Requests { among: 400, cause: Cause::AnyAnswered(64) });
+    let rate = Some(Rate { per_second: 200_000.0, arrivals: Arrivals::Poisson });
+    for work in [
+        random,
+        Work::Requests(Requests { among: 400, cause: Cause::SameAnswered }),
+        Work::Sweep { in_flight: 64 },
+        Work::Churn { under_way: 32, rate },
+        Work::Datagrams { in_flight: 64, rate: None },
+        random,
+    ] {
+        let before = gauge.read();
+        gauge.order(work);
+        assert_no_alloc(|| turns(&mut client, &mut server, &mut now, 5_000));
+        let done = gauge.read().since(before);
+        let least = match work {
+            Work::Sweep { .. } => 400,
+            Work::Churn { .. } => 4_000,
+            _ => 10_000,
+        };
+        assert!(done.answered >= least, "{work:?}: only {} requests were answered", done.answered);
+        assert_eq!((done.wrong, done.failed, done.timeouts), (0, 0, 0), "{work:?}");
+    }
 
     let reading = gauge.read();
     assert_eq!((reading.open, reading.failed), (400, 0));
-    assert!(reading.answered > 10_000, "only {} requests were answered", reading.answered);
 }
 
-fn turns(client: &mut Core<EchoLoad>, server: &mut Core<EchoServer>, now: &mut Instant, count: u32) {
+fn turns(client: &mut Core<Load<Echo>>, server: &mut Core<EchoServer>, now: &mut Instant, count: u32) {
     for _ in 0..count {
         client.poll(*now);
         server.poll(*now);

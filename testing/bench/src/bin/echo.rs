@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, ensure};
 use clap::Parser;
 use freeway::tcp::Config;
-use freeway::{CoreStats, Seed, Stage};
+use freeway::{CoreStats, Stage};
 use freeway_bench::EchoServer;
-use freeway_loadgen::{EchoLoad, EchoLoadConfig, Gauge, Pair, PairError, PairSize, Pick};
+use freeway_loadgen::{Cause, Echo, Gauge, Load, LoadConfig, Pair, PairError, PairSize, Requests, Work};
 
 /// TCP echo over the in-process pipe, one core each side.
 ///
@@ -21,7 +21,7 @@ struct Args {
     /// Connections to hold.
     #[arg(long, default_value_t = 1_000)]
     connections: u32,
-    /// Requests under way at once.
+    /// Requests under way at once, on the first connections unless they are drawn at random.
     #[arg(long, default_value_t = 1_000)]
     in_flight: u32,
     /// Bytes of a request.
@@ -61,23 +61,26 @@ fn main() -> Result<()> {
         buffers: 32_768,
         sources: args.connections.div_ceil(30_000),
     };
-    let load = EchoLoadConfig {
-        server: SocketAddr::new(Pair::SERVER, 7),
+    let load = LoadConfig {
         sources: size.sources(),
-        connections: args.connections,
-        opening: 1_000,
-        in_flight: args.in_flight.min(args.connections),
-        size: args.size,
-        pick: if args.random { Pick::Random } else { Pick::Same },
         tcp: Config {
             delayed_ack: if args.ack_at_once { None } else { Config::default().delayed_ack },
             ..Config::default()
         },
+        ..LoadConfig::new(SocketAddr::new(Pair::SERVER, 7), args.connections)
+    };
+    let in_flight = args.in_flight.min(args.connections);
+    let requests = if args.random {
+        Requests { among: args.connections, cause: Cause::AnyAnswered(in_flight) }
+    } else {
+        Requests { among: in_flight, cause: Cause::SameAnswered }
     };
     let gauge = Gauge::default();
+    gauge.hold(args.connections);
     let server = EchoServer { port: 7, tcp: Config::default() };
     let begun = Instant::now();
-    let pair = Pair::start(size, server, EchoLoad::new(load, gauge.clone(), Seed(1))).map_err(plain)?;
+    let load = Load::new(&load, Echo::new(args.size), gauge.clone());
+    let pair = Pair::start(size, server, load).map_err(plain)?;
     let laid_out = begun.elapsed();
     while gauge.read().open < u64::from(args.connections) {
         ensure!(gauge.read().failed == 0, "{} connections failed", gauge.read().failed);
@@ -85,7 +88,7 @@ fn main() -> Result<()> {
         sleep(Duration::from_millis(5));
     }
     let ramp = (begun.elapsed() - laid_out).as_secs_f64();
-    gauge.set_running(true);
+    gauge.order(Work::Requests(requests));
     sleep(Duration::from_millis(500));
     let runs =
         (0..args.runs.max(1)).map(|_| measure(&pair, &gauge, args.seconds)).collect::<Result<Vec<_>>>()?;

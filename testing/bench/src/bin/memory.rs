@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::Parser;
 use freeway::tcp::Config;
-use freeway::{Core, Mailboxes, Secrets, Seed};
+use freeway::{Core, Mailboxes, Secrets};
 use freeway_bench::EchoServer;
-use freeway_loadgen::{EchoLoad, EchoLoadConfig, Gauge, Pair, PairSize, Pick};
+use freeway_loadgen::{Echo, Gauge, Load, LoadConfig, Pair, PairSize};
 
 /// Resident bytes of an idle connection on the server.
 ///
@@ -48,19 +48,14 @@ fn main() -> Result<()> {
     );
 
     let gauge = Gauge::default();
-    let load = EchoLoadConfig {
-        server: SocketAddr::new(Pair::SERVER, 7),
+    gauge.hold(args.connections);
+    let load = LoadConfig {
         sources: size(args.connections).sources(),
-        connections: args.connections,
-        opening: 1_000,
-        in_flight: 1,
-        size: 64,
-        pick: Pick::Random,
-        tcp: Config::default(),
+        ..LoadConfig::new(SocketAddr::new(Pair::SERVER, 7), args.connections)
     };
     let server = EchoServer { port: 7, tcp: Config::default() };
     let plain = |error| anyhow!("{error}");
-    let load = EchoLoad::new(load, gauge.clone(), Seed(1));
+    let load = Load::new(&load, Echo::new(64), gauge.clone());
     let pair = Pair::start(size(args.connections), server, load).map_err(plain)?;
     sleep(Duration::from_millis(100));
     let before = resident()?;

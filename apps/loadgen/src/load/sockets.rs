@@ -1,0 +1,76 @@
+//! Opening connections from many addresses, and writing requests into frames.
+
+use std::net::{IpAddr, SocketAddr};
+
+use freeway::{Conn, ConnId, ConnectConfig, ConnectError, Stack};
+
+use super::{Common, LoadState, Place};
+use crate::protocol::Protocol;
+
+/// Opens connections to one service, from one of this host's addresses after another.
+pub(super) struct Opener {
+    connect: ConnectConfig,
+    sources: Box<[IpAddr]>,
+    next: usize,
+}
+
+impl Opener {
+    pub(super) fn new(remote: SocketAddr, sources: &[IpAddr], tcp: freeway::tcp::Config) -> Self {
+        let connect = ConnectConfig { tcp, ..ConnectConfig::new(remote) };
+        Self { connect, sources: sources.into(), next: 0 }
+    }
+
+    /// How many addresses there are to connect from.
+    pub(super) fn sources(&self) -> usize {
+        self.sources.len().max(1)
+    }
+
+    /// Opens one, which gets `place`.
+    pub(super) fn open<Q: Copy + Default + 'static>(
+        &mut self,
+        stack: &mut Stack<LoadState<Q>>,
+        place: Place,
+    ) -> Result<ConnId, ConnectError> {
+        if let Some(&source) = self.sources.get(self.next) {
+            self.connect.local_addr = Some(source);
+            self.next = if self.next + 1 < self.sources.len() { self.next + 1 } else { 0 };
+        }
+        let id = stack.connect(&self.connect)?;
+        if let Some(mut conn) = stack.conn(id) {
+            *conn.state() = LoadState { place, ..LoadState::default() };
+        }
+        Ok(id)
+    }
+}
+
+impl<P: Protocol> Common<P> {
+    /// Writes the next request to `conn`; false, and nothing has happened, when there is no room for the whole of it.
+    pub(super) fn send_request(&mut self, conn: &mut Conn<'_, LoadState<P::Progress>>) -> bool {
+        let most = self.protocol.request_max();
+        if conn.send_room() < most {
+            conn.want_room();
+            return false;
+        }
+        let len = if most <= conn.mss() {
+            let Some(mut packet) = conn.reserve() else { return false };
+            let Some(room) = packet.append(most) else { return false };
+            let len = self.protocol.request(room);
+            packet.truncate(len);
+            if !conn.commit(packet) {
+                return false;
+            }
+            len
+        } else {
+            let len = self.protocol.request(&mut self.scratch);
+            // What there is room for and no buffer breaks the request off; the connection is of no more use.
+            let written = conn.write(self.scratch.get(..len).unwrap_or_default());
+            if written < len {
+                conn.abort();
+                return false;
+            }
+            len
+        };
+        self.reading.bytes_out += len as u64;
+        true
+    }
+}
