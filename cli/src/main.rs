@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cached;
 mod demo;
 mod device;
 mod doctor;

@@ -354,6 +354,6 @@ fn first_key(bytes: &[u8]) -> Option<&[u8]> {
         }
         _ => return None,
     };
-    let len = rest.iter().take(crate::store::KEY_MAX + 1).position(|byte| byte.is_ascii_whitespace())?;
+    let len = rest.iter().take(crate::store::KEY_MAX + 1).position(u8::is_ascii_whitespace)?;
     rest.get(..len).filter(|key| !key.is_empty())
 }

@@ -40,7 +40,7 @@ use freeway_collections::FlowTable;
 use freeway_mem::arch::{prefetch_index, prefetch_lines};
 use freeway_mem::{Arena, Array};
 
-pub use config::{Place, StoreConfig, StoreError};
+pub use config::{Place, Policy, StoreConfig, StoreError};
 use evict::Drain;
 pub use evict::StoreCounters;
 use ghost::Ghost;
