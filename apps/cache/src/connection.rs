@@ -36,6 +36,16 @@ pub struct CacheState {
 
 const _: () = assert!(size_of::<CacheState>() <= 12);
 
+/// Why a connection's requests are not gone on with.
+enum Stopped {
+    /// TCP takes no more answers now.
+    Blocked,
+    /// There is no whole request.
+    Hungry,
+    /// It is to end.
+    Over,
+}
+
 /// The cache server of one core.
 pub struct CacheServer {
     pub(crate) engine: Engine,
@@ -160,9 +170,8 @@ impl CacheServer {
         now: Instant,
         state: impl Fn(&mut S) -> &mut CacheState,
     ) {
+        self.tick(now);
         self.answer_waiting(stack, state);
-        self.seen = now;
-        self.engine.server.cache.clock.set(now);
         self.engine.server.cache.maintain(RECORDS_PER_TURN);
     }
 
@@ -197,33 +206,50 @@ impl CacheServer {
         conn: &mut Conn<'_, S>,
         state: impl Fn(&mut S) -> &mut CacheState,
     ) {
+        self.tick(conn.stack().now());
         let mut own = *state(conn.state());
-        let over = self.drive(conn, &mut own);
+        let stopped = self.drive(conn, &mut own);
         *state(conn.state()) = own;
+        let over = match stopped {
+            Stopped::Blocked => false,
+            // What is left is no whole request, and without the peer never will be.
+            Stopped::Hungry => is_finished(conn),
+            Stopped::Over => true,
+        };
         if over {
             conn.consume(usize::MAX);
-            conn.close();
-        } else if conn.at_end() && own.task == NONE {
             conn.close();
         }
     }
 
-    /// Returns whether the connection is to end.
-    fn drive<S: Copy + Default + 'static>(&mut self, conn: &mut Conn<'_, S>, state: &mut CacheState) -> bool {
+    /// Looks at the clock, once for all events of a turn.
+    #[inline]
+    pub(crate) fn tick(&mut self, now: Instant) {
+        if now != self.seen {
+            self.seen = now;
+            self.engine.server.cache.clock.set(now);
+        }
+    }
+
+    fn drive<S: Copy + Default + 'static>(
+        &mut self,
+        conn: &mut Conn<'_, S>,
+        state: &mut CacheState,
+    ) -> Stopped {
         loop {
             if !self.send_rest(conn, state) {
                 self.engine.server.counters.yields += 1;
-                return false;
+                return Stopped::Blocked;
             }
             let room = conn.send_room();
             if room < RESERVE && conn.unacknowledged_bytes() > 0 {
                 conn.want_room();
                 self.engine.server.counters.yields += 1;
-                return false;
+                return Stopped::Blocked;
             }
             let available = conn.readable_bytes();
             if available == 0 {
-                return false;
+                return Stopped::Hungry;
             }
             self.engine.out.begin(room);
             let first = conn.peek();
@@ -236,12 +262,12 @@ impl CacheServer {
             conn.consume(used);
             self.engine.server.counters.bytes_read += used as u64;
             if !self.write(conn, state) {
-                return true;
+                return Stopped::Over;
             }
             match next {
-                Next::More if used == 0 => return false,
+                Next::More if used == 0 => return Stopped::Hungry,
                 Next::More | Next::Full => {}
-                Next::Close => return true,
+                Next::Close => return Stopped::Over,
             }
         }
     }
@@ -340,6 +366,13 @@ impl CacheServer {
         }
         true
     }
+}
+
+/// Whether the peer sends nothing more.
+#[inline]
+fn is_finished<S: Copy + Default + 'static>(conn: &Conn<'_, S>) -> bool {
+    // Between two requests nothing is left unread: the usual case takes one look.
+    conn.at_end() || conn.readable_bytes() > 0 && conn.info().is_some_and(|info| !info.state.can_receive())
 }
 
 /// The key of the first request, if it is seen at a glance: its memory is asked for before it is read in earnest.

@@ -73,13 +73,15 @@ impl Report<'_> {
             number(show, name, value);
         }
         let (used, limit) = cache.store.bytes();
-        number(show, "limit_maxbytes", limit.max(*mapped));
+        // Index and table are part of the limit, and stay what they are.
+        let overhead = mapped.saturating_sub(cache.store.bytes_mapped());
+        number(show, "limit_maxbytes", limit + overhead);
         number(show, "accepting_conns", 1);
         number(show, "listen_disabled_num", 0);
         number(show, "threads", *threads);
         number(show, "conn_yields", server.yields);
         number(show, "hash_power_level", cache.store.items_max().max(1).ilog2());
-        number(show, "hash_bytes", mapped - limit.min(*mapped));
+        number(show, "hash_bytes", overhead);
         show("hash_is_expanding", "0");
         show("slab_reassign_running", "0");
         number(show, "slabs_moved", store.drained);
@@ -99,7 +101,8 @@ impl Report<'_> {
     /// What the server was started with.
     pub(crate) fn settings(&self, show: Show<'_>) {
         let (_, limit) = self.cache.store.bytes();
-        number(show, "maxbytes", limit);
+        let overhead = self.mapped.saturating_sub(self.cache.store.bytes_mapped());
+        number(show, "maxbytes", limit + overhead);
         number(show, "maxconns", self.connections_max);
         number(show, "item_size_max", self.cache.item_max());
         number(show, "num_threads", self.threads);

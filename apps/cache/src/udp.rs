@@ -10,6 +10,7 @@ use freeway_memcache::{Decoder, Refusal};
 use crate::connection::{CacheServer, CacheState};
 use crate::engine::Next;
 use crate::out::OUT_MAX;
+use crate::server::Server;
 
 /// Ports below are services', not clients'.
 const CLIENT_PORTS: u16 = 1_024;
@@ -17,10 +18,13 @@ const CLIENT_PORTS: u16 = 1_024;
 impl CacheServer {
     /// Answers a datagram.
     pub fn datagram<S: Copy + Default + 'static>(&mut self, stack: &mut Stack<S>, datagram: &Datagram) {
-        let counters = &mut self.engine.server.counters;
+        self.tick(stack.now());
+        let Server { counters, config, .. } = &mut self.engine.server;
         counters.datagrams += 1;
-        let from_client =
-            datagram.remote.port() >= CLIENT_PORTS && datagram.remote.port() != datagram.local.port();
+        // Nobody logs in by datagram.
+        let from_client = config.users.is_empty()
+            && datagram.remote.port() >= CLIENT_PORTS
+            && datagram.remote.port() != datagram.local.port();
         let Some((frame, request)) = Frame::parse(datagram.packet.data()).filter(|_| from_client) else {
             counters.datagrams_foreign += 1;
             return;

@@ -219,6 +219,25 @@ fn who_does_not_read_stops_nobody_and_gets_all_of_it_later() {
 }
 
 #[test]
+fn who_goes_in_the_middle_of_a_request_leaves_nothing_behind() {
+    for unfinished in ["get a", "set k 0 0 10\r\nfour", "set k 0 0 100000\r\nfour"] {
+        let mut lab = Lab::new(config(MEMORY), 2);
+        lab.ask(1, unfinished.as_bytes());
+        assert_eq!(lab.server.stack().occupancy().connections.0, 2);
+        lab.hang_up(1);
+        assert_eq!(lab.server.stack().occupancy().connections.0, 1, "after {unfinished:?}");
+        assert_eq!(lab.server.app().cache.tasks(), 0);
+        assert_eq!(text(&mut lab, "get k\r\n"), "END\r\n");
+        // And by a reset.
+        let mut lab = Lab::new(config(MEMORY), 2);
+        lab.ask(1, unfinished.as_bytes());
+        lab.cut_off(1);
+        assert_eq!(lab.server.stack().occupancy().connections.0, 1, "after {unfinished:?} and a reset");
+        assert_eq!(lab.server.app().cache.tasks(), 0);
+    }
+}
+
+#[test]
 fn the_binary_protocol_is_spoken_by_who_begins_with_it() {
     let mut lab = Lab::new(config(MEMORY), 1);
     let header = |opcode: u8, key: u16, extras: u8, body: u32| {

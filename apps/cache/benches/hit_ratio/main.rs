@@ -90,8 +90,17 @@ fn main() {
         ("no ghosts", Box::new(|| real(Policy { ghosts: false, ..default }))),
         ("promote at 2", Box::new(|| real(Policy { promote_at: 2, ..default }))),
         ("small 1/4", Box::new(|| real(Policy { small_share: 64, ..default }))),
+        ("fade 2", Box::new(|| real(Policy { fade: 2, ..default }))),
+        ("fade 2, small 1/6", Box::new(|| real(Policy { fade: 2, small_share: 43, ..default }))),
+        ("fade 2, small 1/4", Box::new(|| real(Policy { fade: 2, small_share: 64, ..default }))),
         ("**Freeway**", Box::new(|| real(default))),
     ];
+    // Arguments name columns.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let models: Vec<_> = models
+        .into_iter()
+        .filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|wanted| name.contains(wanted)))
+        .collect();
     print!("| trace |");
     models.iter().for_each(|(name, _)| print!(" {name} |"));
     println!("\n|---|{}", "---|".repeat(models.len()));

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use freeway::port::{Pipe, PipeConfig, pipe};
+use freeway::port::{Fault, FaultConfig, PipeConfig, Port, SharedClock, pipe};
 use freeway::{
     Application, Conn, ConnId, ConnectConfig, Core, Datagram, Duration, Ended, HashKey, HostConfig, Instant,
     Interface, ListenConfig, Mailboxes, Memory, Secrets, Seed, Stack, UdpId,
@@ -119,6 +119,7 @@ impl Application for Client {
 
 /// Both, and the time.
 pub struct Lab {
+    clock: SharedClock,
     pub server: Core<App>,
     pub client: Core<Client>,
     pub now: Instant,
@@ -135,7 +136,7 @@ pub fn config(memory: usize) -> CacheConfig {
     CacheConfig { store, unix_time: 1_700_000_000, ..CacheConfig::default() }
 }
 
-fn host(port: Pipe, address: &str) -> (HostConfig, Interface) {
+fn host(port: impl Port + 'static, address: &str) -> (HostConfig, Interface) {
     let mut config =
         HostConfig::new(Secrets::from_seed(Seed(1))).max_connections(256).buffers(4_096).memory(Memory::Heap);
     config.stack.large_pool.buffers = 4;
@@ -144,8 +145,15 @@ fn host(port: Pipe, address: &str) -> (HostConfig, Interface) {
 
 impl Lab {
     pub fn new(config: CacheConfig, lines: usize) -> Self {
+        Self::with_faults(config, lines, FaultConfig::NONE, Seed(1))
+    }
+
+    /// The same over a cable that does this to frames both ways.
+    pub fn with_faults(config: CacheConfig, lines: usize, faults: FaultConfig, seed: Seed) -> Self {
         let now = Instant::from_secs(5);
+        let clock = SharedClock::new(now);
         let (left, right) = pipe(&PipeConfig::default()).unwrap();
+        let right = Fault::new(right, clock.clone(), seed, faults, faults).unwrap();
         let cache = CacheServer::new(config, HashKey::new([1, 2]), now).unwrap();
         let (host_config, interface) = host(left, "198.18.0.2/24");
         let server =
@@ -154,7 +162,7 @@ impl Lab {
         let lines = (0..lines).map(|_| Line { listens: true, ..Line::default() }).collect();
         let client = Client { lines, datagrams: Vec::new(), udp: None };
         let client = host_config.build(Mailboxes::single().unwrap(), now, client, [interface]).unwrap();
-        let mut lab = Self { server, client, now };
+        let mut lab = Self { clock, server, client, now };
         lab.turns(500);
         lab
     }
@@ -164,12 +172,14 @@ impl Lab {
             self.client.poll(self.now);
             self.server.poll(self.now);
             self.now += Duration::from_micros(20);
+            self.clock.set(self.now);
         }
     }
 
     /// Lets seconds go by.
     pub fn wait(&mut self, secs: u64) {
         self.now += Duration::from_secs(secs);
+        self.clock.set(self.now);
         self.turns(10);
     }
 
@@ -188,6 +198,20 @@ impl Lab {
             idle = if before == after { idle + 1 } else { 0 };
         }
         std::mem::take(&mut self.line(number).heard)
+    }
+
+    /// Finishes a connection.
+    pub fn hang_up(&mut self, number: usize) {
+        let id = self.client.app().lines[number].id.unwrap();
+        self.client.stack_mut().conn(id).unwrap().shutdown();
+        self.turns(500);
+    }
+
+    /// Resets a connection.
+    pub fn cut_off(&mut self, number: usize) {
+        let id = self.client.app().lines[number].id.unwrap();
+        self.client.stack_mut().conn(id).unwrap().abort();
+        self.turns(500);
     }
 
     /// Sends a datagram and returns the answers.
