@@ -103,6 +103,43 @@ pub enum Value<'a> {
     Written(Writer),
 }
 
+impl Value<'_> {
+    const fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Written(writer) => writer.written(),
+        }
+    }
+}
+
+impl StoreRequest {
+    /// What a watcher reads.
+    const fn name(&self) -> &'static str {
+        match (self.mode, self.compare) {
+            (Mode::Set, None) => "set",
+            (Mode::Set | Mode::Replace, Some(_)) => "cas",
+            (Mode::Add, _) => "add",
+            (Mode::Replace, None) => "replace",
+            (Mode::Append, _) => "append",
+            (Mode::Prepend, _) => "prepend",
+        }
+    }
+}
+
+impl Stored {
+    /// What a watcher reads.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Stored(_) => "stored",
+            Self::NotStored => "not_stored",
+            Self::Exists => "exists",
+            Self::NotFound => "not_found",
+            Self::TooLarge => "too_large",
+            Self::NoMemory => "no_memory",
+        }
+    }
+}
+
 /// How storing went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stored {
@@ -252,6 +289,10 @@ impl Cache {
             }
             None => self.counters.get_misses += 1,
         }
+        if self.store.log.is_on() {
+            let size = found.map(|item| self.store.value_len(item));
+            self.store.log.fetched(key, size);
+        }
         found
     }
 
@@ -324,12 +365,25 @@ impl Cache {
 
     /// Stores a value, if the request's conditions hold.
     pub fn store(&mut self, hash: FlowHash, key: &[u8], request: &StoreRequest, value: Value<'_>) -> Stored {
+        let len = value.len();
+        let stored = self.store_checked(hash, key, request, value);
+        if self.store.log.is_on() {
+            let ttl = self.clock.left(self.clock.expiry(request.exptime));
+            self.store.log.stored(key, stored.name(), request.name(), ttl, len);
+        }
+        stored
+    }
+
+    fn store_checked(
+        &mut self,
+        hash: FlowHash,
+        key: &[u8],
+        request: &StoreRequest,
+        value: Value<'_>,
+    ) -> Stored {
         self.counters.cmd_set += 1;
         let now = self.clock.now();
-        let len = match &value {
-            Value::Bytes(bytes) => bytes.len(),
-            Value::Written(writer) => writer.written(),
-        };
+        let len = value.len();
         if self.is_too_large(key.len(), len) {
             self.give_up(value);
             return self.too_large(hash, key, request.mode);
@@ -582,6 +636,10 @@ impl Cache {
             return Deleted::Exists;
         }
         self.counters.delete_hits += 1;
+        if self.store.log.is_on() {
+            let size = self.store.value_len(item);
+            self.store.log.deleted(key, size);
+        }
         self.store.remove(hash, item);
         Deleted::Done
     }

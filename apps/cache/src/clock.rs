@@ -14,18 +14,21 @@ pub struct Clock {
     /// The Unix time of the store's second 0.
     unix: u64,
     now: u32,
+    /// Microseconds since the start.
+    us: u64,
 }
 
 impl Clock {
     /// A clock that starts at `now`, when the Unix time is `unix` seconds.
     pub const fn new(now: Instant, unix: u64) -> Self {
-        Self { started: now, unix: unix.saturating_sub(1), now: 1 }
+        Self { started: now, unix: unix.saturating_sub(1), now: 1, us: 0 }
     }
 
     /// Tells it the time; returns whether another second has begun.
     #[inline]
     pub fn set(&mut self, now: Instant) -> bool {
         let second = 1 + u32::try_from((now - self.started).as_nanos() / 1_000_000_000).unwrap_or(NEVER - 2);
+        self.us = (now - self.started).as_nanos() / 1_000;
         let changed = second != self.now;
         self.now = second;
         changed
@@ -45,6 +48,11 @@ impl Clock {
     /// The Unix time in seconds.
     pub const fn unix_time(&self) -> u64 {
         self.unix + self.now as u64
+    }
+
+    /// The Unix time in microseconds.
+    pub const fn unix_us(&self) -> u64 {
+        (self.unix + 1) * 1_000_000 + self.us
     }
 
     /// The Unix time of a second of the store's clock.

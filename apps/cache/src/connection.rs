@@ -9,7 +9,9 @@
 use arrayvec::ArrayVec;
 use freeway::{Conn, ConnId, Duration, Instant, Stack};
 use freeway_base::{FlowHash, HashKey};
-use freeway_memcache::Decoder;
+use freeway_memcache::text::Watch;
+use freeway_memcache::text::reply::Outcome;
+use freeway_memcache::{Decoder, Refusal};
 
 use crate::cache::Cache;
 use crate::clock::Clock;
@@ -21,6 +23,8 @@ use crate::tasks::{NONE, Tasks};
 
 /// Connections whose requests wait for their memory together.
 const BATCH: usize = 32;
+/// Connections that may watch.
+const WATCHERS: usize = 8;
 /// Records that expired, were flushed or must go, looked at in one turn.
 const RECORDS_PER_TURN: usize = 64;
 
@@ -55,6 +59,8 @@ pub struct CacheServer {
     pub(crate) answer: Box<[u8]>,
     /// Connections with requests whose memory has been asked for.
     waiting: ArrayVec<(ConnId, FlowHash), BATCH>,
+    /// Connections that watch, and what.
+    watchers: ArrayVec<(ConnId, Watch), WATCHERS>,
     /// When the clock was last looked at.
     seen: Instant,
 }
@@ -75,6 +81,7 @@ impl CacheServer {
             scratch: vec![0; scratch].into_boxed_slice(),
             answer: vec![0; answer].into_boxed_slice(),
             waiting: ArrayVec::new(),
+            watchers: ArrayVec::new(),
             seen: now,
         })
     }
@@ -173,6 +180,58 @@ impl CacheServer {
         self.tick(now);
         self.answer_waiting(stack, state);
         self.engine.server.cache.maintain(RECORDS_PER_TURN);
+        if !self.watchers.is_empty() {
+            self.tell_watchers(stack);
+        }
+    }
+
+    /// Lets a connection watch.
+    fn watch<S: Copy + Default + 'static>(&mut self, conn: &mut Conn<'_, S>, watch: Watch) {
+        if self.watchers.len() >= self.engine.server.config.watchers_max.min(WATCHERS) {
+            conn.write(Refusal::TooManyWatchers.line().as_bytes());
+            conn.write(b"\r\n");
+            return;
+        }
+        conn.write(Outcome::Ok.bytes());
+        self.watchers.push((conn.id(), watch));
+        self.update_watch();
+    }
+
+    fn update_watch(&mut self) {
+        let wanted = self.watchers.iter().fold(Watch::empty(), |all, (_, watch)| all | *watch);
+        self.engine.server.cache.store.log.watch(wanted);
+    }
+
+    /// Sends the turn's lines to who watches, as far as their connections have room, and begins another turn.
+    #[cold]
+    fn tell_watchers<S: Copy + Default + 'static>(&mut self, stack: &mut Stack<S>) {
+        let before = self.watchers.len();
+        let cache = &mut self.engine.server.cache;
+        let log = &cache.store.log;
+        self.watchers.retain(|(id, watch)| {
+            let Some(mut conn) = stack.conn(*id) else { return false };
+            let mut skipped = log.skipped();
+            for (what, line) in log.lines().filter(|(what, _)| watch.intersects(*what)) {
+                debug_assert!(!what.is_empty());
+                let sent = conn.send_room() >= line.len() && conn.write(line) == line.len();
+                skipped += u64::from(!sent);
+            }
+            if skipped > 0 {
+                let mut number = itoa::Buffer::new();
+                let parts = [b"skipped=".as_slice(), number.format(skipped).as_bytes(), b"\n"];
+                if conn.send_room() >= 64 {
+                    parts.iter().for_each(|part| {
+                        conn.write(part);
+                    });
+                }
+            }
+            true
+        });
+        let now = cache.clock.unix_us();
+        cache.store.log.begin(now);
+        if self.watchers.len() < before {
+            self.update_watch();
+        }
     }
 
     /// When the next turn must be, though nothing arrives.
@@ -268,6 +327,7 @@ impl CacheServer {
                 Next::More if used == 0 => return Stopped::Hungry,
                 Next::More | Next::Full => {}
                 Next::Close => return Stopped::Over,
+                Next::Watch(watch) => self.watch(conn, watch),
             }
         }
     }

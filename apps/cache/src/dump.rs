@@ -56,7 +56,7 @@ impl Server {
 }
 
 /// Writes a key as in a URI (RFC 3986, section 2.1): what is not unreserved as a percent sign and two digits.
-fn encode(out: &mut Out, key: &[u8]) {
+pub(crate) fn encode(out: &mut impl Sink, key: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for &byte in key {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -25,6 +25,8 @@ pub(crate) enum Next {
     Full,
     /// The connection ends behind the answers.
     Close,
+    /// The connection watches from now on.
+    Watch(text::Watch),
 }
 
 /// What became of a value that is announced.
@@ -121,6 +123,7 @@ impl Engine {
                 Done::Answered => {}
                 Done::Full => return (consumed, Next::Full),
                 Done::Close => return (consumed, Next::Close),
+                Done::Watch(watch) => return (consumed, Next::Watch(watch)),
                 Done::Value(long) => {
                     if self.send_later(&mut state.task, long.item, long.line) {
                         return (consumed, Next::Full);

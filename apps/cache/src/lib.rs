@@ -16,6 +16,7 @@ pub mod clock;
 mod connection;
 mod dump;
 mod engine;
+mod events;
 mod out;
 mod server;
 mod stats;

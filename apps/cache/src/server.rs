@@ -26,6 +26,9 @@ pub struct CacheConfig {
     pub protocol: Protocol,
     /// Names and passwords, each `name:password`; with any, a text connection must say one first (memcached's `-Y`).
     pub users: Vec<String>,
+    /// Connections that may `watch`, at most 8; 0 forbids it. Default 8. While there is one, what it wants to see is
+    /// written down, 64 KiB a turn at most.
+    pub watchers_max: usize,
     /// Whether `flush_all` is allowed. Default true.
     pub flush: bool,
     /// Whether all keys may be listed. Default true.
@@ -51,6 +54,7 @@ impl Default for CacheConfig {
             limits: Limits::default(),
             protocol: Protocol::default(),
             users: Vec::new(),
+            watchers_max: 8,
             flush: true,
             dump: true,
             shutdown: false,

@@ -286,6 +286,35 @@ fn datagrams_are_answered_within_their_bounds() {
 }
 
 #[test]
+fn watchers_see_what_they_asked_for() {
+    let mut lab = Lab::new(config(4 << 20), 3);
+    assert_eq!(lab.ask(1, b"watch fetchers mutations deletions\r\n"), b"OK\r\n");
+    assert_eq!(lab.ask(2, b"watch evictions\r\n"), b"OK\r\n");
+    text(&mut lab, "get a\r\nset a 0 0 3\r\nabc\r\nget a\r\ndelete a\r\n");
+    let seen = String::from_utf8(lab.ask(1, b"")).unwrap();
+    let kinds: Vec<&str> = seen.lines().map(|line| line.split(" gid=").nth(1).unwrap()).collect();
+    assert_eq!(
+        kinds,
+        [
+            "1 type=item_get key=a status=not_found clsid=0 size=0",
+            "2 type=item_store key=a status=stored cmd=set ttl=0 clsid=1 size=3",
+            "3 type=item_get key=a status=found clsid=1 size=3",
+            "4 type=deleted key=a cmd=delete clsid=1 size=3",
+        ]
+    );
+    for number in 0..6_000 {
+        lab.line(0).to_say.extend(set(&format!("key{number}"), &value(1_000)));
+    }
+    lab.ask(0, b"");
+    let seen = String::from_utf8(lab.ask(2, b"")).unwrap();
+    assert!(seen.lines().filter(|line| line.contains(" type=eviction key=key")).count() > 1_000);
+    assert!(!seen.contains("item_store"));
+    // Who goes is no longer told.
+    lab.hang_up(2);
+    assert_eq!(lab.server.stack().occupancy().connections.0, 2);
+}
+
+#[test]
 fn a_connection_too_many_is_told_so() {
     let mut lab = Lab::new(CacheConfig { connections_max: 2, ..config(MEMORY) }, 3);
     assert_eq!(lab.ask(2, b""), b"ERROR Too many open connections\r\n");

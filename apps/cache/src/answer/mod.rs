@@ -39,6 +39,8 @@ pub(crate) enum Done {
     Value(Long),
     /// The connection ends behind the answers.
     Close,
+    /// The connection watches from now on.
+    Watch(freeway_memcache::text::Watch),
     /// A list of all items follows.
     Dump {
         /// As commands of the meta protocol.

@@ -85,6 +85,7 @@ impl Server {
             Command::Lru(_) => Outcome::Ok.emit(out),
             Command::Slabs(Slabs::Automove(_)) => Outcome::Ok.emit(out),
             Command::Slabs(Slabs::Reassign { .. }) => Refusal::SlabsDisabled.emit(out),
+            Command::Watch(watch) if self.config.watchers_max > 0 => return Done::Watch(watch),
             Command::Watch(_) => Refusal::WatchNotAllowed.emit(out),
             Command::Shutdown { graceful: _ } if self.config.shutdown => {
                 self.stop = true;

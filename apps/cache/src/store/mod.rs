@@ -40,6 +40,8 @@ use freeway_collections::FlowTable;
 use freeway_mem::arch::{prefetch_index, prefetch_lines};
 use freeway_mem::{Arena, Array};
 
+use crate::events::EventLog;
+
 pub use config::{Place, Policy, StoreConfig, StoreError};
 use evict::Drain;
 pub use evict::StoreCounters;
@@ -78,6 +80,8 @@ pub struct Store {
     reserve: u32,
     /// What a key that comes back must have been asked for, and how large the small queue is.
     policy: config::Policy,
+    /// What watchers are to see.
+    pub(crate) log: EventLog,
     /// What was counted since the start.
     pub counters: StoreCounters,
 }
@@ -108,6 +112,7 @@ impl Store {
             larges: 0,
             reserve: shape.reserve,
             policy: config.policy,
+            log: EventLog::new(),
             counters: StoreCounters::default(),
         })
     }
