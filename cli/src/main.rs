@@ -8,6 +8,7 @@
 mod ask;
 mod bench;
 mod c10m;
+mod cached;
 mod demo;
 mod device;
 mod doctor;

@@ -6,6 +6,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use freeway::{
@@ -13,11 +14,13 @@ use freeway::{
     Seat, Secrets, TcpConfig, allowed_cpus,
 };
 use freeway_afxdp::{LinuxRoute, Transport};
+use freeway_cache::{CacheConfig, CacheServer, StoreConfig};
 use freeway_control::{Server as AdminServer, admin};
 use freeway_httpd::{Documents, LoadLimits};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::cached::Cached;
 use crate::device::{Addresses, Cidr, Device, check_gateway};
 use crate::open::{MakePort, Opened, SHARED_PORTS, Wish, open};
 use crate::services::{Service, Services, State};
@@ -27,7 +30,7 @@ const MAX_CONNECTIONS: u32 = 65_536;
 /// Packet buffers of each core by default.
 const BUFFERS: u32 = 16_384;
 
-/// Serves echo, discard, chargen and HTTP on a device, with a TCP/IP stack of its own.
+/// Serves echo, discard, chargen, HTTP and a cache on a device, with a TCP/IP stack of its own.
 ///
 /// Example: freeway serve --dev tap:fw0 --addr 198.18.0.2/24 --http 80 --root /srv/www
 #[derive(Debug, clap::Args)]
@@ -77,6 +80,24 @@ pub(crate) struct Args {
     /// Port of the character generator (RFC 864), TCP and UDP; 0 for none.
     #[arg(long, default_value_t = 19, value_name = "PORT")]
     chargen: u16,
+    /// Port of the cache, which speaks memcached's protocols; 0 for none. It runs on one core.
+    #[arg(long, default_value_t = 0, value_name = "PORT")]
+    cache: u16,
+    /// All memory of the cache, mapped at start: a number of bytes, with K, M or G behind it for powers of 1024.
+    #[arg(long, default_value = "64M", value_name = "SIZE", value_parser = size)]
+    cache_memory: usize,
+    /// The largest item of the cache.
+    #[arg(long, default_value = "1M", value_name = "SIZE", value_parser = size)]
+    cache_item_max: usize,
+    /// Bytes of an item of the cache on average, key included: the index is sized by it.
+    #[arg(long, default_value = "96", value_name = "SIZE", value_parser = size)]
+    cache_item: usize,
+    /// Port of the cache over UDP; 0 for none. Anybody can make it answer to somebody else: open it to trusted networks.
+    #[arg(long, default_value_t = 0, value_name = "PORT")]
+    cache_udp: u16,
+    /// Whether a client may end the process by the cache's command shutdown.
+    #[arg(long)]
+    cache_shutdown: bool,
     /// What a core does when there is nothing to do: sleep, adaptive or spin.
     #[arg(long, default_value = "adaptive")]
     idle: Idle,
@@ -93,6 +114,7 @@ struct Plan {
     cpus: Vec<usize>,
     host: HostConfig,
     documents: Documents,
+    cache: Option<CacheConfig>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -164,10 +186,13 @@ fn plan(args: &Args) -> Result<Plan> {
     let ports = ports(args).map_err(&mut note).ok();
     let cpus = cpus(&args.cores).map_err(&mut note).ok();
     let documents = documents(args).map_err(&mut note).ok();
+    let cache = cache(args, cpus.as_ref().map_or(1, Vec::len)).map_err(&mut note).ok();
     let host = host(args, cpus.as_ref().map_or(1, Vec::len)).map_err(&mut note).ok();
-    match (addresses, ports, cpus, host, documents) {
-        (Some(addresses), Some(ports), Some(cpus), Some(host), Some(documents)) if wrong.is_empty() => {
-            Ok(Plan { addresses, ports, cpus, host, documents })
+    match (addresses, ports, cpus, host, documents, cache) {
+        (Some(addresses), Some(ports), Some(cpus), Some(host), Some(documents), Some(cache))
+            if wrong.is_empty() =>
+        {
+            Ok(Plan { addresses, ports, cpus, host, documents, cache })
         }
         _ => bail!("{}", wrong.join("\nfreeway: ")),
     }
@@ -205,8 +230,9 @@ fn addresses(args: &Args) -> Result<Addresses> {
 
 /// By which protocols a service is reached.
 fn transports(service: Service, port: u16) -> impl Iterator<Item = (Transport, u16)> {
+    let tcp = service.has_tcp().then_some((Transport::Tcp, port));
     let udp = service.has_udp().then_some((Transport::Udp, port));
-    std::iter::once((Transport::Tcp, port)).chain(udp)
+    tcp.into_iter().chain(udp)
 }
 
 fn ports(args: &Args) -> Result<Vec<(Service, u16)>> {
@@ -215,10 +241,15 @@ fn ports(args: &Args) -> Result<Vec<(Service, u16)>> {
         (Service::Discard, args.discard),
         (Service::Chargen, args.chargen),
         (Service::Http, args.http),
+        (Service::Cache, args.cache),
+        (Service::CacheUdp, args.cache_udp),
     ];
     let ports: Vec<_> = ports.into_iter().filter(|&(_, port)| port != 0).collect();
     for (place, (service, port)) in ports.iter().enumerate() {
-        if let Some((other, _)) = ports[..place].iter().find(|(_, taken)| taken == port) {
+        let clash =
+            |other: Service| service.has_tcp() && other.has_tcp() || service.has_udp() && other.has_udp();
+        let mut before = ports[..place].iter();
+        if let Some((other, _)) = before.find(|(other, taken)| taken == port && clash(*other)) {
             bail!(
                 "--{} and --{} both want port {port}: give one of them another",
                 other.name(),
@@ -227,7 +258,9 @@ fn ports(args: &Args) -> Result<Vec<(Service, u16)>> {
         }
     }
     if ports.is_empty() {
-        bail!("there is no service to serve: give one of --echo, --discard, --chargen and --http a port");
+        bail!(
+            "there is no service to serve: give one of --echo, --discard, --chargen, --http and --cache a port"
+        );
     }
     Ok(ports)
 }
@@ -259,6 +292,44 @@ fn documents(args: &Args) -> Result<Documents> {
         }
         None => Ok(Documents::welcome()),
     }
+}
+
+/// The cache's settings, if there is to be one.
+fn cache(args: &Args, cores: usize) -> Result<Option<CacheConfig>> {
+    if args.cache == 0 && args.cache_udp == 0 {
+        return Ok(None);
+    }
+    if cores > 1 {
+        bail!("--cache runs on one core, and there are {cores}: name one by --cores");
+    }
+    let store = StoreConfig {
+        memory: args.cache_memory,
+        item_bytes: args.cache_item,
+        item_max: args.cache_item_max,
+        ..StoreConfig::default()
+    };
+    store.mapped_bytes().context("--cache")?;
+    let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    Ok(Some(CacheConfig {
+        store,
+        connections_max: args.max_connections,
+        shutdown: args.cache_shutdown,
+        unix_time,
+        ..CacheConfig::default()
+    }))
+}
+
+/// A number of bytes as flags have it.
+pub(crate) fn size(text: &str) -> Result<usize, String> {
+    let wrong = || format!("{text:?} is no size: give a number of bytes, with K, M or G behind it");
+    let (digits, shift) = match text.as_bytes() {
+        [digits @ .., b'k' | b'K'] => (digits.len(), 10),
+        [digits @ .., b'm' | b'M'] => (digits.len(), 20),
+        [digits @ .., b'g' | b'G'] => (digits.len(), 30),
+        all => (all.len(), 0),
+    };
+    let number: usize = text.get(..digits).ok_or_else(wrong)?.parse().map_err(|_| wrong())?;
+    number.checked_mul(1 << shift).ok_or_else(wrong)
 }
 
 /// The size of each core's host; refused with the sum when it does not fit into memory.
@@ -304,7 +375,7 @@ fn available_memory() -> Option<u64> {
 const RX_HEADROOM: usize = 256;
 
 fn start(args: &Args, plan: Plan, opened: Opened) -> Result<Running> {
-    let Plan { addresses: _, ports, cpus, mut host, documents } = plan;
+    let Plan { addresses: _, ports, cpus, mut host, documents, cache } = plan;
     let Opened { label: _, ports: makers, info, addresses, routes, vlan } = opened;
     // The device may have another MTU than was asked for.
     let room = (info.frame_max() + RX_HEADROOM).next_power_of_two() as u32;
@@ -333,6 +404,7 @@ fn start(args: &Args, plan: Plan, opened: Opened) -> Result<Running> {
     }
     let builders = makers.into_iter().zip(relays).map(|(make, relays)| {
         let (host, ports, documents) = (host.clone(), ports.clone(), documents.clone());
+        let cache = cache.clone();
         let (own, gateways, routes) = (addresses.clone(), args.gateway.clone(), routes.clone());
         move |seat: Seat| -> Result<_, BuildError> {
             let mut interface = relays.into_iter().fold(Interface::boxed(make()), Interface::relay);
@@ -351,6 +423,11 @@ fn start(args: &Args, plan: Plan, opened: Opened) -> Result<Running> {
             let services =
                 Services::new(ports, documents, TcpConfig { mss: u16::MAX, ..TcpConfig::default() });
             let now = seat.now();
+            let cache = match cache {
+                Some(cache) => Some(CacheServer::new(cache, Secrets::random()?.flow_key, now)?),
+                None => None,
+            };
+            let services = Cached::new(services, cache, seat.stop.clone());
             let mut core = host.build(seat.mailboxes, now, services, [interface])?;
             for LinuxRoute { network, prefix_len, gateway } in routes {
                 let network = freeway::Cidr::new(network, prefix_len);

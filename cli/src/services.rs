@@ -1,6 +1,7 @@
 //! The services of `freeway serve`, put together by number.
 
 use freeway::{Application, Conn, Datagram, Instant, ListenConfig, Stack, TcpConfig};
+use freeway_cache::CacheState;
 use freeway_echo::chargen::{Chargen, Position};
 use freeway_echo::{discard, echo};
 use freeway_httpd::{Documents, HttpState, Server};
@@ -13,10 +14,14 @@ pub(crate) enum Service {
     Discard,
     Chargen,
     Http,
+    Cache,
+    /// The cache over UDP, which is off unless asked for.
+    CacheUdp,
 }
 
 impl Service {
-    pub(crate) const ALL: [Self; 4] = [Self::Echo, Self::Discard, Self::Chargen, Self::Http];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Echo, Self::Discard, Self::Chargen, Self::Http, Self::Cache, Self::CacheUdp];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -24,27 +29,70 @@ impl Service {
             Self::Discard => "discard",
             Self::Chargen => "chargen",
             Self::Http => "http",
+            Self::Cache => "cache",
+            Self::CacheUdp => "cache-udp",
         }
     }
 
-    fn of(number: u16) -> Option<Self> {
+    pub(crate) fn of(number: u16) -> Option<Self> {
         Self::ALL.get(usize::from(number)).copied()
     }
 
-    /// Whether it answers datagrams too.
+    /// Whether it accepts connections.
+    pub(crate) const fn has_tcp(self) -> bool {
+        !matches!(self, Self::CacheUdp)
+    }
+
+    /// Whether it answers datagrams.
     pub(crate) const fn has_udp(self) -> bool {
-        !matches!(self, Self::Http)
+        !matches!(self, Self::Http | Self::Cache)
     }
 }
 
 /// What a connection keeps for its service: 16 bytes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct State {
-    http: HttpState,
-    chargen: Position,
+pub(crate) enum State {
+    /// Nothing yet.
+    #[default]
+    Idle,
+    Http(HttpState),
+    Chargen(Position),
+    Cache(CacheState),
 }
 
 const _: () = assert!(size_of::<State>() <= 16);
+
+impl State {
+    fn http(&mut self) -> &mut HttpState {
+        match self {
+            Self::Http(state) => state,
+            other => {
+                *other = Self::Http(HttpState::default());
+                other.http()
+            }
+        }
+    }
+
+    fn chargen(&mut self) -> &mut Position {
+        match self {
+            Self::Chargen(state) => state,
+            other => {
+                *other = Self::Chargen(Position::default());
+                other.chargen()
+            }
+        }
+    }
+
+    pub(crate) fn cache(&mut self) -> &mut CacheState {
+        match self {
+            Self::Cache(state) => state,
+            other => {
+                *other = Self::Cache(CacheState::default());
+                other.cache()
+            }
+        }
+    }
+}
 
 /// All services of one core.
 pub(crate) struct Services {
@@ -68,15 +116,15 @@ impl Services {
             Some(Service::Chargen) => {
                 discard::drain(&mut conn);
                 if let Some(chargen) = &self.chargen {
-                    chargen.pump(&mut conn, |state| &mut state.chargen);
+                    chargen.pump(&mut conn, State::chargen);
                 }
             }
             Some(Service::Http) => {
                 if let Some(http) = &mut self.http {
-                    http.pump(&mut conn, |state| &mut state.http);
+                    http.pump(&mut conn, State::http);
                 }
             }
-            None => conn.abort(),
+            Some(Service::Cache | Service::CacheUdp) | None => conn.abort(),
         }
     }
 }
@@ -88,8 +136,10 @@ impl Application for Services {
         for &(service, port) in &self.ports {
             let listen = ListenConfig { service: service as u16, tcp: self.tcp, ..ListenConfig::new(port) };
             // The ports were checked to differ before anything started.
-            let listening = stack.listen(&listen);
-            debug_assert!(listening.is_ok());
+            if service.has_tcp() {
+                let listening = stack.listen(&listen);
+                debug_assert!(listening.is_ok());
+            }
             if service.has_udp() {
                 let bound = stack.udp_bind(None, port, service as u16);
                 debug_assert!(bound.is_ok());
@@ -104,7 +154,7 @@ impl Application for Services {
         if Service::of(conn.service()) == Some(Service::Chargen)
             && let Some(chargen) = &self.chargen
         {
-            chargen.pump(&mut conn, |state| &mut state.chargen);
+            chargen.pump(&mut conn, State::chargen);
         }
     }
 
@@ -124,7 +174,7 @@ impl Application for Services {
                     chargen.datagram(stack, datagram);
                 }
             }
-            Some(Service::Discard | Service::Http) | None => {}
+            Some(Service::Discard | Service::Http | Service::Cache | Service::CacheUdp) | None => {}
         }
     }
 }

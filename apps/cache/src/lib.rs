@@ -1,11 +1,29 @@
-//! A cache with memcached's semantics, one store a core.
+//! A cache with memcached's semantics: a store, and a server over Freeway's event interface.
 //!
-//! | module | idea |
-//! |---|---|
-//! | [`store`] | items in memory: index, log, expiry, eviction |
+//! ```text
+//!   connection, udp ──► engine ──► answer (text, meta, binary) ──► cache ──► store
+//!   bytes and TCP       commands   what is said                     what is    where
+//!                                                                   meant      it lies
+//! ```
+//!
+//! Nothing is shared between cores: each has a store of its own.
 
 #![forbid(unsafe_code)]
 
+mod answer;
+pub mod cache;
+pub mod clock;
+mod connection;
+mod dump;
+mod engine;
+mod events;
+mod out;
+mod server;
+mod stats;
 pub mod store;
+mod tasks;
+mod udp;
 
-pub use store::{Item, NEVER, Store, StoreConfig};
+pub use connection::{CacheServer, CacheState};
+pub use server::{CacheConfig, ServerCounters};
+pub use store::{StoreConfig, StoreError};

@@ -233,7 +233,7 @@ impl Store {
         let frequency = item.header.frequency();
         let (stays, rest) = match queue {
             Queue::Small => (frequency >= self.policy.promote_at, 0),
-            Queue::Main => (frequency > 0, frequency >> 1),
+            Queue::Main => (frequency > 0, frequency >> self.policy.fade.min(7)),
         };
         if stays && self.available() >= LEAST_FREE && self.relocate(item, hash, Queue::Main, rest, now) {
             match queue {
@@ -246,10 +246,24 @@ impl Store {
         self.counters.evicted_unfetched += u64::from(!item.is_fetched());
         self.counters.evicted_nonzero += u64::from(self.expiry(item) != NEVER);
         self.counters.index_evictions += u64::from(self.available() >= self.reserve);
+        if self.log.is_on() {
+            self.log_eviction(item, now);
+        }
         if queue == Queue::Small && self.policy.ghosts {
             self.ghost.remember(hash);
         }
         self.remove(hash, item);
+    }
+
+    #[cold]
+    fn log_eviction(&mut self, item: Item, now: u32) {
+        let expiry = self.expiry(item);
+        let ttl = (expiry != NEVER).then(|| expiry.saturating_sub(now));
+        let idle = now.saturating_sub(self.last_access(item));
+        let start = item.at as usize * 8;
+        let key = start + item.header.key_at()..start + item.header.value_at();
+        let key = self.data.get(key).unwrap_or(&[]);
+        self.log.evicted(key, item.is_fetched(), ttl, idle, item.record_len());
     }
 
     /// Counts an item that has expired or was flushed.

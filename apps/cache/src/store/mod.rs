@@ -40,7 +40,9 @@ use freeway_collections::FlowTable;
 use freeway_mem::arch::{prefetch_index, prefetch_lines};
 use freeway_mem::{Arena, Array};
 
-pub use config::{Place, StoreConfig, StoreError};
+use crate::events::EventLog;
+
+pub use config::{Place, Policy, StoreConfig, StoreError};
 use evict::Drain;
 pub use evict::StoreCounters;
 use ghost::Ghost;
@@ -78,6 +80,8 @@ pub struct Store {
     reserve: u32,
     /// What a key that comes back must have been asked for, and how large the small queue is.
     policy: config::Policy,
+    /// What watchers are to see.
+    pub(crate) log: EventLog,
     /// What was counted since the start.
     pub counters: StoreCounters,
 }
@@ -108,6 +112,7 @@ impl Store {
             larges: 0,
             reserve: shape.reserve,
             policy: config.policy,
+            log: EventLog::new(),
             counters: StoreCounters::default(),
         })
     }
@@ -274,6 +279,11 @@ impl Store {
         act(&mut self.segments, item.segment());
     }
 
+    /// Whether readers hold as much as they may, a quarter of the memory.
+    pub fn pinned_out(&self) -> bool {
+        self.segments.pinned >= self.segments_max / 4
+    }
+
     /// Segments that readers hold.
     pub fn pinned(&self) -> u32 {
         self.segments.pinned
@@ -300,6 +310,30 @@ impl Store {
     pub fn bytes(&self) -> (u64, u64) {
         let used = self.segments.count() - self.segments.free();
         (u64::from(used) * SEGMENT as u64, u64::from(self.segments_max) * SEGMENT as u64)
+    }
+
+    /// Bytes of all segments, whatever the limit.
+    pub fn bytes_mapped(&self) -> u64 {
+        u64::from(self.segments.count()) * SEGMENT as u64
+    }
+
+    /// The next item at or behind a place, which moves behind it; `None` at the end. A walk meets every item that stays
+    /// where it is, and may meet one twice that moves.
+    pub fn walk(&self, segment: &mut u32, offset: &mut u32) -> Option<Item> {
+        while *segment < self.segments.count() {
+            let at = self.segments.get(*segment);
+            let has_items = matches!(at.state, segment::State::Listed | segment::State::Draining);
+            *offset = (*offset).max(at.first);
+            while has_items && *offset < at.used {
+                let item = self.item(*segment * POSITIONS + *offset / 8);
+                *offset += item.header.record_len() as u32;
+                if !item.header.has(Bits::DEAD) && at.cas_base >= self.flushed {
+                    return Some(item);
+                }
+            }
+            (*segment, *offset) = (*segment + 1, 0);
+        }
+        None
     }
 
     /// Changes how many bytes of segments may be in use: at most what was mapped, at least what the reserve needs. Returns

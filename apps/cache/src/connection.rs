@@ -1,0 +1,452 @@
+//! The server of one core as an application: connections, datagrams, turns.
+//!
+//! ```text
+//!   readable ─► the key's memory is asked for ─┐        (one connection after the other)
+//!   turn     ─► commands ─► answers ─► TCP  ◄──┘        (all of them, when it has come)
+//!                  │ a long value: straight from the store, as TCP takes it
+//! ```
+
+use arrayvec::ArrayVec;
+use freeway::{Conn, ConnId, Duration, Instant, Stack};
+use freeway_base::{FlowHash, HashKey};
+use freeway_memcache::text::Watch;
+use freeway_memcache::text::reply::Outcome;
+use freeway_memcache::{Decoder, Refusal};
+
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::engine::{Engine, Next, RESERVE, WAIT_MAX};
+use crate::out::{OUT_MAX, Out};
+use crate::server::{CacheConfig, Server, ServerCounters};
+use crate::store::{StoreCounters, StoreError};
+use crate::tasks::{NONE, Tasks};
+
+/// Connections whose requests wait for their memory together.
+const BATCH: usize = 32;
+/// Connections that may watch.
+const WATCHERS: usize = 8;
+/// Records that expired, were flushed or must go, looked at in one turn.
+const RECORDS_PER_TURN: usize = 64;
+
+/// A connection's state: 12 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CacheState {
+    pub(crate) decoder: Decoder,
+    /// What it has begun, or none.
+    pub(crate) task: u16,
+    /// How many keys of the multi-get that it reads are answered.
+    pub(crate) done: u16,
+}
+
+const _: () = assert!(size_of::<CacheState>() <= 12);
+
+/// Why a connection's requests are not gone on with.
+enum Stopped {
+    /// TCP takes no more answers now.
+    Blocked,
+    /// There is no whole request.
+    Hungry,
+    /// It is to end.
+    Over,
+}
+
+/// The cache server of one core.
+pub struct CacheServer {
+    pub(crate) engine: Engine,
+    /// A request that lies in several frames is put together here.
+    scratch: Box<[u8]>,
+    /// Answers to a datagram.
+    pub(crate) answer: Box<[u8]>,
+    /// Connections with requests whose memory has been asked for.
+    waiting: ArrayVec<(ConnId, FlowHash), BATCH>,
+    /// Connections that watch, and what.
+    watchers: ArrayVec<(ConnId, Watch), WATCHERS>,
+    /// When the clock was last looked at.
+    seen: Instant,
+}
+
+impl CacheServer {
+    /// A server that starts at `now`; its store's memory is mapped. `key` is the secret that spreads keys.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub fn new(config: CacheConfig, key: HashKey, now: Instant) -> Result<Self, StoreError> {
+        let cache = Cache::new(&config.store, key, Clock::new(now, config.unix_time))?;
+        let scratch = WAIT_MAX + config.limits.line_max;
+        let answer = usize::from(config.udp_datagrams_max) * freeway_memcache::udp::DATAGRAM_MAX;
+        let tasks = Tasks::new(config.tasks_max.min(u16::MAX - 1), config.spills_max);
+        Ok(Self {
+            engine: Engine { server: Server::new(cache, config), out: Out::new(), tasks },
+            scratch: vec![0; scratch].into_boxed_slice(),
+            answer: vec![0; answer].into_boxed_slice(),
+            waiting: ArrayVec::new(),
+            watchers: ArrayVec::new(),
+            seen: now,
+        })
+    }
+
+    /// What the server counted.
+    pub fn counters(&self) -> &ServerCounters {
+        &self.engine.server.counters
+    }
+
+    /// What its store counted.
+    pub fn store_counters(&self) -> &StoreCounters {
+        &self.engine.server.cache.store.counters
+    }
+
+    /// The cache.
+    pub fn cache(&mut self) -> &mut Cache {
+        &mut self.engine.server.cache
+    }
+
+    /// Whether a client that may has asked for the server's end.
+    pub fn wants_stop(&self) -> bool {
+        self.engine.server.stop
+    }
+
+    /// Values on their way in or out.
+    pub fn tasks(&self) -> u16 {
+        self.engine.tasks.in_use()
+    }
+
+    // ---- events ----
+
+    /// A connection was accepted.
+    pub fn accepted<S: Copy + Default + 'static>(
+        &mut self,
+        conn: &mut Conn<'_, S>,
+        state: impl Fn(&mut S) -> &mut CacheState,
+    ) {
+        let Server { counters, config, .. } = &mut self.engine.server;
+        counters.accepted += 1;
+        let decoder = match config.users.is_empty() {
+            true => Decoder::new(config.protocol),
+            false => Decoder::locked(),
+        };
+        *state(conn.state()) = CacheState { decoder, ..CacheState::default() };
+        if counters.accepted - counters.closed > u64::from(config.connections_max) {
+            counters.rejected += 1;
+            conn.write(b"ERROR Too many open connections\r\n");
+            conn.close();
+        }
+    }
+
+    /// A connection is over.
+    pub fn closed(&mut self, state: CacheState) {
+        let CacheState { mut task, .. } = state;
+        self.engine.server.counters.closed += 1;
+        if let Some(task) = self.engine.tasks.get(task) {
+            let store = &mut self.engine.server.cache.store;
+            if let Some(receiving) = task.receiving.take() {
+                store.abort(receiving.writer);
+            }
+            if let Some(sending) = task.sending.take() {
+                store.unpin(store.pinned_item(sending.item));
+            }
+            task.dump = None;
+        }
+        let rest = self.engine.tasks.spilled(task).len();
+        self.engine.tasks.unspill(task, rest);
+        self.engine.tasks.close_if_over(&mut task);
+    }
+
+    /// A connection has something to read: its requests are answered now, or with others in this turn, once what they
+    /// need has come from memory. `state` finds the server's state in the application's.
+    pub fn readable<S: Copy + Default + 'static>(
+        &mut self,
+        conn: &mut Conn<'_, S>,
+        state: impl Fn(&mut S) -> &mut CacheState,
+    ) {
+        let Some(hash) = first_key(conn.peek()).map(|key| self.engine.server.hash(key)) else {
+            self.pump(conn, state);
+            return;
+        };
+        self.engine.server.cache.store.prefetch(hash);
+        self.waiting.push((conn.id(), hash));
+        if self.waiting.is_full() {
+            self.answer_waiting(conn.stack(), state);
+        }
+    }
+
+    /// A turn ends: what waits is answered, and the store does what is due.
+    pub fn turn<S: Copy + Default + 'static>(
+        &mut self,
+        stack: &mut Stack<S>,
+        now: Instant,
+        state: impl Fn(&mut S) -> &mut CacheState,
+    ) {
+        self.tick(now);
+        self.answer_waiting(stack, state);
+        self.engine.server.cache.maintain(RECORDS_PER_TURN);
+        if !self.watchers.is_empty() {
+            self.tell_watchers(stack);
+        }
+    }
+
+    /// Lets a connection watch.
+    fn watch<S: Copy + Default + 'static>(&mut self, conn: &mut Conn<'_, S>, watch: Watch) {
+        if self.watchers.len() >= self.engine.server.config.watchers_max.min(WATCHERS) {
+            conn.write(Refusal::TooManyWatchers.line().as_bytes());
+            conn.write(b"\r\n");
+            return;
+        }
+        conn.write(Outcome::Ok.bytes());
+        self.watchers.push((conn.id(), watch));
+        self.update_watch();
+    }
+
+    fn update_watch(&mut self) {
+        let wanted = self.watchers.iter().fold(Watch::empty(), |all, (_, watch)| all | *watch);
+        self.engine.server.cache.store.log.watch(wanted);
+    }
+
+    /// Sends the turn's lines to who watches, as far as their connections have room, and begins another turn.
+    #[cold]
+    fn tell_watchers<S: Copy + Default + 'static>(&mut self, stack: &mut Stack<S>) {
+        let before = self.watchers.len();
+        let cache = &mut self.engine.server.cache;
+        let log = &cache.store.log;
+        self.watchers.retain(|(id, watch)| {
+            let Some(mut conn) = stack.conn(*id) else { return false };
+            let mut skipped = log.skipped();
+            for (what, line) in log.lines().filter(|(what, _)| watch.intersects(*what)) {
+                debug_assert!(!what.is_empty());
+                let sent = conn.send_room() >= line.len() && conn.write(line) == line.len();
+                skipped += u64::from(!sent);
+            }
+            if skipped > 0 {
+                let mut number = itoa::Buffer::new();
+                let parts = [b"skipped=".as_slice(), number.format(skipped).as_bytes(), b"\n"];
+                if conn.send_room() >= 64 {
+                    parts.iter().for_each(|part| {
+                        conn.write(part);
+                    });
+                }
+            }
+            true
+        });
+        let now = cache.clock.unix_us();
+        cache.store.log.begin(now);
+        if self.watchers.len() < before {
+            self.update_watch();
+        }
+    }
+
+    /// When the next turn must be, though nothing arrives.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let cache = &self.engine.server.cache;
+        let wait = if cache.store.has_work(cache.clock.now()) { 100_000 } else { 250_000_000 };
+        (!cache.is_idle()).then(|| self.seen + Duration::from_nanos(wait))
+    }
+
+    fn answer_waiting<S: Copy + Default + 'static>(
+        &mut self,
+        stack: &mut Stack<S>,
+        state: impl Fn(&mut S) -> &mut CacheState,
+    ) {
+        let waiting = core::mem::take(&mut self.waiting);
+        for (id, hash) in &waiting {
+            self.engine.server.cache.store.prefetch_item(*hash);
+            stack.prefetch(*id);
+        }
+        for (id, _) in waiting {
+            if let Some(mut conn) = stack.conn(id) {
+                self.pump(&mut conn, &state);
+            }
+        }
+    }
+
+    /// Goes on with a connection: what is being sent first, then the requests that have arrived. Call it when the
+    /// connection is writable.
+    pub fn pump<S: Copy + Default + 'static>(
+        &mut self,
+        conn: &mut Conn<'_, S>,
+        state: impl Fn(&mut S) -> &mut CacheState,
+    ) {
+        self.tick(conn.stack().now());
+        let mut own = *state(conn.state());
+        let stopped = self.drive(conn, &mut own);
+        *state(conn.state()) = own;
+        let over = match stopped {
+            Stopped::Blocked => false,
+            // What is left is no whole request, and without the peer never will be.
+            Stopped::Hungry => is_finished(conn),
+            Stopped::Over => true,
+        };
+        if over {
+            conn.consume(usize::MAX);
+            conn.close();
+        }
+    }
+
+    /// Looks at the clock, once for all events of a turn.
+    #[inline]
+    pub(crate) fn tick(&mut self, now: Instant) {
+        if now != self.seen {
+            self.seen = now;
+            self.engine.server.cache.clock.set(now);
+        }
+    }
+
+    fn drive<S: Copy + Default + 'static>(
+        &mut self,
+        conn: &mut Conn<'_, S>,
+        state: &mut CacheState,
+    ) -> Stopped {
+        loop {
+            if !self.send_rest(conn, state) {
+                self.engine.server.counters.yields += 1;
+                return Stopped::Blocked;
+            }
+            let room = conn.send_room();
+            if room < RESERVE && conn.unacknowledged_bytes() > 0 {
+                conn.want_room();
+                self.engine.server.counters.yields += 1;
+                return Stopped::Blocked;
+            }
+            let available = conn.readable_bytes();
+            if available == 0 {
+                return Stopped::Hungry;
+            }
+            self.engine.out.begin(room);
+            let first = conn.peek();
+            let whole = first.len() == available;
+            let (mut used, mut next) = self.engine.run(first, state);
+            if used == 0 && next == Next::More && !whole && self.engine.out.len() == 0 {
+                let len = conn.copy_readable(&mut self.scratch);
+                (used, next) = self.engine.run(self.scratch.get(..len).unwrap_or(&[]), state);
+            }
+            conn.consume(used);
+            self.engine.server.counters.bytes_read += used as u64;
+            if !self.write(conn, state) {
+                return Stopped::Over;
+            }
+            match next {
+                Next::More if used == 0 => return Stopped::Hungry,
+                Next::More | Next::Full => {}
+                Next::Close => return Stopped::Over,
+                Next::Watch(watch) => self.watch(conn, watch),
+            }
+        }
+    }
+
+    /// Gives the answers to TCP; false when the connection is lost over it.
+    fn write<S: Copy + Default + 'static>(&mut self, conn: &mut Conn<'_, S>, state: &mut CacheState) -> bool {
+        let Engine { out, tasks, server } = &mut self.engine;
+        let data = out.data();
+        if data.is_empty() {
+            return true;
+        }
+        let written = conn.write(data);
+        server.counters.bytes_written += written as u64;
+        let rest = data.get(written..).unwrap_or(&[]);
+        if rest.is_empty() || tasks.spill(&mut state.task, rest) {
+            return true;
+        }
+        server.counters.dropped_no_spill += 1;
+        conn.abort();
+        false
+    }
+
+    /// Sends what is left of the answer before; false when TCP does not take all of it.
+    fn send_rest<S: Copy + Default + 'static>(
+        &mut self,
+        conn: &mut Conn<'_, S>,
+        state: &mut CacheState,
+    ) -> bool {
+        if state.task == NONE {
+            return true;
+        }
+        let Engine { tasks, server, .. } = &mut self.engine;
+        let spilled = tasks.spilled(state.task);
+        if !spilled.is_empty() {
+            let (len, written) = (spilled.len(), conn.write(spilled));
+            server.counters.bytes_written += written as u64;
+            tasks.unspill(state.task, written);
+            if written < len {
+                return false;
+            }
+        }
+        let sent = self.send_value(conn, state.task) && self.send_dump(conn, state);
+        self.engine.tasks.close_if_over(&mut state.task);
+        sent
+    }
+
+    fn send_value<S: Copy + Default + 'static>(&mut self, conn: &mut Conn<'_, S>, task: u16) -> bool {
+        let Engine { tasks, server, .. } = &mut self.engine;
+        let Some(task) = tasks.get(task) else { return true };
+        let Some(sending) = &mut task.sending else { return true };
+        let store = &mut server.cache.store;
+        let item = store.pinned_item(sending.item);
+        loop {
+            let piece = match sending.offset.checked_sub(sending.len) {
+                None => store.piece(item, sending.offset as usize),
+                Some(behind) if sending.line => b"\r\n".get(behind as usize..).unwrap_or(&[]),
+                Some(_) => &[],
+            };
+            if piece.is_empty() {
+                break;
+            }
+            let written = conn.write(piece);
+            server.counters.bytes_written += written as u64;
+            sending.offset += written as u32;
+            if written < piece.len() {
+                return false;
+            }
+        }
+        task.sending = None;
+        store.unpin(item);
+        true
+    }
+
+    fn send_dump<S: Copy + Default + 'static>(
+        &mut self,
+        conn: &mut Conn<'_, S>,
+        state: &mut CacheState,
+    ) -> bool {
+        while let Some(mut dump) = self.engine.tasks.get(state.task).and_then(|task| task.dump) {
+            if conn.send_room() < OUT_MAX && conn.unacknowledged_bytes() > 0 {
+                conn.want_room();
+                return false;
+            }
+            let Engine { server, out, tasks } = &mut self.engine;
+            out.begin(OUT_MAX);
+            let more = server.dump(out, &mut dump);
+            if let Some(task) = tasks.get(state.task) {
+                task.dump = more.then_some(dump);
+            }
+            if !self.write(conn, state) {
+                return false;
+            }
+            if self.engine.tasks.get(state.task).is_some_and(|task| task.spill.is_some()) {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// Whether the peer sends nothing more.
+#[inline]
+fn is_finished<S: Copy + Default + 'static>(conn: &Conn<'_, S>) -> bool {
+    // Between two requests nothing is left unread: the usual case takes one look.
+    conn.at_end() || conn.readable_bytes() > 0 && conn.info().is_some_and(|info| !info.state.can_receive())
+}
+
+/// The key of the first request, if it is seen at a glance: its memory is asked for before it is read in earnest.
+fn first_key(bytes: &[u8]) -> Option<&[u8]> {
+    let rest = match bytes {
+        [b'g', b'e', b't', b' ', rest @ ..] | [b's', b'e', b't', b' ', rest @ ..] => rest,
+        [b'm', b'g' | b's' | b'd' | b'a', b' ', rest @ ..] => rest,
+        [b'g', b'e', b't', b's', b' ', rest @ ..] => rest,
+        [0x80, _, key_high, key_low, extras, ..] => {
+            let (start, len) = (24 + usize::from(*extras), u16::from_be_bytes([*key_high, *key_low]));
+            return bytes.get(start..start + usize::from(len)).filter(|key| !key.is_empty());
+        }
+        _ => return None,
+    };
+    let len = rest.iter().take(crate::store::KEY_MAX + 1).position(u8::is_ascii_whitespace)?;
+    rest.get(..len).filter(|key| !key.is_empty())
+}

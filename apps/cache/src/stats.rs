@@ -1,0 +1,168 @@
+//! What `stats` tells, under the names that exporters and people look for.
+
+use crate::cache::Cache;
+use crate::server::ServerCounters;
+use freeway_memcache::VERSION;
+
+/// What the server knows beside the cache.
+pub(crate) struct Report<'a> {
+    pub(crate) cache: &'a Cache,
+    pub(crate) server: &'a ServerCounters,
+    pub(crate) connections_max: u32,
+    pub(crate) mapped: u64,
+    pub(crate) threads: u32,
+}
+
+/// Shows each name with its value.
+type Show<'a> = &'a mut dyn FnMut(&str, &str);
+
+/// The longest line of these tables, and how many bytes all lines of the longest table take.
+pub(crate) const TABLE_MAX: usize = 6 * 1024;
+
+fn number(show: Show<'_>, name: &str, value: impl itoa::Integer) {
+    show(name, itoa::Buffer::new().format(value));
+}
+
+impl Report<'_> {
+    /// The general table.
+    pub(crate) fn general(&self, show: Show<'_>) {
+        let Self { cache, server, connections_max, mapped, threads } = self;
+        let (counters, store) = (&cache.counters, &cache.store.counters);
+        number(show, "pid", std::process::id());
+        number(show, "uptime", cache.clock.uptime());
+        number(show, "time", cache.clock.unix_time());
+        show("version", VERSION);
+        show("libevent", "none");
+        number(show, "pointer_size", usize::BITS);
+        number(show, "max_connections", *connections_max);
+        number(show, "curr_connections", server.accepted - server.closed);
+        number(show, "total_connections", server.accepted);
+        number(show, "rejected_connections", server.rejected);
+        number(show, "connection_structures", *connections_max);
+        number(show, "response_obj_oom", server.dropped_no_spill);
+        number(show, "read_buf_oom", server.refused_no_task);
+        number(show, "reserved_fds", 0);
+        for (name, value) in [
+            ("cmd_get", counters.cmd_get),
+            ("cmd_set", counters.cmd_set),
+            ("cmd_flush", counters.cmd_flush),
+            ("cmd_touch", counters.cmd_touch),
+            ("cmd_meta", counters.cmd_meta),
+            ("get_hits", counters.get_hits),
+            ("get_misses", counters.get_misses),
+            ("get_expired", store.expired),
+            ("get_flushed", store.flushed),
+            ("delete_misses", counters.delete_misses),
+            ("delete_hits", counters.delete_hits),
+            ("incr_misses", counters.incr_misses),
+            ("incr_hits", counters.incr_hits),
+            ("decr_misses", counters.decr_misses),
+            ("decr_hits", counters.decr_hits),
+            ("cas_misses", counters.cas_misses),
+            ("cas_hits", counters.cas_hits),
+            ("cas_badval", counters.cas_badval),
+            ("touch_hits", counters.touch_hits),
+            ("touch_misses", counters.touch_misses),
+            ("store_too_large", counters.store_too_large),
+            ("store_no_memory", counters.store_no_memory),
+            ("auth_cmds", server.auth_commands),
+            ("auth_errors", server.auth_errors),
+            ("bytes_read", server.bytes_read),
+            ("bytes_written", server.bytes_written),
+        ] {
+            number(show, name, value);
+        }
+        let (used, limit) = cache.store.bytes();
+        // Index and table are part of the limit, and stay what they are.
+        let overhead = mapped.saturating_sub(cache.store.bytes_mapped());
+        number(show, "limit_maxbytes", limit + overhead);
+        number(show, "accepting_conns", 1);
+        number(show, "listen_disabled_num", 0);
+        number(show, "threads", *threads);
+        number(show, "conn_yields", server.yields);
+        number(show, "hash_power_level", cache.store.items_max().max(1).ilog2());
+        number(show, "hash_bytes", overhead);
+        show("hash_is_expanding", "0");
+        show("slab_reassign_running", "0");
+        number(show, "slabs_moved", store.drained);
+        show("lru_crawler_running", "0");
+        number(show, "bytes", used);
+        number(show, "curr_items", cache.store.len());
+        number(show, "total_items", counters.total_items);
+        number(show, "expired_unfetched", store.expired_unfetched);
+        number(show, "evicted_unfetched", store.evicted_unfetched);
+        number(show, "evicted_active", store.evictions - store.evicted_unfetched);
+        number(show, "evictions", store.evictions);
+        number(show, "reclaimed", store.expired);
+        number(show, "moves_to_warm", store.promoted);
+        number(show, "moves_within_lru", store.kept);
+    }
+
+    /// What the server was started with.
+    pub(crate) fn settings(&self, show: Show<'_>) {
+        let (_, limit) = self.cache.store.bytes();
+        let overhead = self.mapped.saturating_sub(self.cache.store.bytes_mapped());
+        number(show, "maxbytes", limit + overhead);
+        number(show, "maxconns", self.connections_max);
+        number(show, "item_size_max", self.cache.item_max());
+        number(show, "num_threads", self.threads);
+        for (name, value) in [
+            ("evictions", "on"),
+            ("cas_enabled", "yes"),
+            ("flush_enabled", "yes"),
+            ("dump_enabled", "yes"),
+            ("binding_protocol", "auto-negotiate"),
+            ("hash_algorithm", "siphash13"),
+            ("lru_segmented", "no"),
+            ("lru_crawler", "yes"),
+            ("slab_reassign", "no"),
+            ("detail_enabled", "no"),
+        ] {
+            show(name, value);
+        }
+    }
+
+    /// Items: there is one class of them.
+    pub(crate) fn items(&self, show: Show<'_>) {
+        let (cache, store) = (self.cache, &self.cache.store.counters);
+        if cache.store.is_empty() {
+            return;
+        }
+        number(show, "items:1:number", cache.store.len());
+        for (name, value) in [
+            ("items:1:evicted", store.evictions),
+            ("items:1:evicted_nonzero", store.evicted_nonzero),
+            ("items:1:outofmemory", store.no_room),
+            ("items:1:tailrepairs", 0),
+            ("items:1:reclaimed", store.expired),
+            ("items:1:expired_unfetched", store.expired_unfetched),
+            ("items:1:evicted_unfetched", store.evicted_unfetched),
+            ("items:1:evicted_active", store.evictions - store.evicted_unfetched),
+            ("items:1:moves_to_warm", store.promoted),
+            ("items:1:moves_within_lru", store.kept),
+        ] {
+            number(show, name, value);
+        }
+    }
+
+    /// Memory: its one class is the segments.
+    pub(crate) fn slabs(&self, show: Show<'_>) {
+        let (used, limit) = self.cache.store.bytes();
+        let segment = crate::store::SEGMENT as u64;
+        number(show, "1:chunk_size", 8);
+        number(show, "1:chunks_per_page", segment / 8);
+        number(show, "1:total_pages", used / segment);
+        number(show, "1:total_chunks", used / 8);
+        number(show, "1:used_chunks", used / 8);
+        number(show, "1:free_chunks", 0);
+        number(show, "1:get_hits", self.cache.counters.get_hits);
+        number(show, "1:cmd_set", self.cache.counters.cmd_set);
+        number(show, "active_slabs", 1);
+        number(show, "total_malloced", limit);
+    }
+
+    /// Items are not counted by size.
+    pub(crate) fn sizes(show: Show<'_>) {
+        show("sizes_status", "disabled");
+    }
+}

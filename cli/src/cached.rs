@@ -1,0 +1,99 @@
+//! The services of `freeway serve` with a cache beside them.
+//!
+//! The cache's memory stays with the thread that mapped it, so it is no part of [`Services`], which may move.
+
+use freeway::{Application, Conn, Datagram, Ended, Instant, Stack, StopHandle};
+use freeway_cache::CacheServer;
+
+use crate::services::{Service, Services, State};
+
+/// All services of one core, and its cache if it has one.
+pub(crate) struct Cached {
+    services: Services,
+    cache: Option<CacheServer>,
+    /// Ends the process when a client of the cache may and does ask for it.
+    stop: StopHandle,
+}
+
+impl Cached {
+    pub(crate) const fn new(services: Services, cache: Option<CacheServer>, stop: StopHandle) -> Self {
+        Self { services, cache, stop }
+    }
+
+    /// The cache, if it is its connection.
+    fn cache_of(&mut self, conn: &Conn<'_, State>) -> Option<&mut CacheServer> {
+        self.cache.as_mut().filter(|_| Service::of(conn.service()) == Some(Service::Cache))
+    }
+}
+
+impl Application for Cached {
+    type Conn = State;
+
+    fn start(&mut self, stack: &mut Stack<State>, now: Instant) {
+        self.services.start(stack, now);
+    }
+
+    fn turn(&mut self, stack: &mut Stack<State>, now: Instant) {
+        self.services.turn(stack, now);
+        if let Some(cache) = &mut self.cache {
+            cache.turn(stack, now, State::cache);
+            if cache.wants_stop() {
+                self.stop.stop();
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let cache = self.cache.as_ref().and_then(CacheServer::next_deadline);
+        self.services.next_deadline().into_iter().chain(cache).min()
+    }
+
+    fn accepted(&mut self, mut conn: Conn<'_, State>) {
+        match self.cache_of(&conn) {
+            Some(cache) => cache.accepted(&mut conn, State::cache),
+            None => self.services.accepted(conn),
+        }
+    }
+
+    fn connected(&mut self, conn: Conn<'_, State>) {
+        self.services.connected(conn);
+    }
+
+    fn readable(&mut self, mut conn: Conn<'_, State>) {
+        match self.cache_of(&conn) {
+            Some(cache) => cache.readable(&mut conn, State::cache),
+            None => self.services.readable(conn),
+        }
+    }
+
+    fn writable(&mut self, mut conn: Conn<'_, State>) {
+        match self.cache_of(&conn) {
+            Some(cache) => cache.pump(&mut conn, State::cache),
+            None => self.services.writable(conn),
+        }
+    }
+
+    fn stalled(&mut self, conn: Conn<'_, State>) {
+        self.services.stalled(conn);
+    }
+
+    fn timer(&mut self, conn: Conn<'_, State>) {
+        self.services.timer(conn);
+    }
+
+    fn closed(&mut self, stack: &mut Stack<State>, ended: Ended<State>) {
+        match (&mut self.cache, ended.state) {
+            (Some(cache), State::Cache(state)) => cache.closed(state),
+            _ => self.services.closed(stack, ended),
+        }
+    }
+
+    fn datagram(&mut self, stack: &mut Stack<State>, datagram: Datagram) {
+        match &mut self.cache {
+            Some(cache) if Service::of(datagram.service) == Some(Service::CacheUdp) => {
+                cache.datagram(stack, &datagram);
+            }
+            _ => self.services.datagram(stack, datagram),
+        }
+    }
+}
