@@ -8,6 +8,7 @@
 mod demo;
 mod device;
 mod doctor;
+mod http;
 mod memif;
 mod open;
 mod serve;
@@ -28,7 +29,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serves echo, discard, chargen and HTTP on a device.
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     /// A small tour without any privilege: two hosts in one process.
     Demo(demo::Args),
     /// Says what this machine lacks to serve well, and the command that mends it.

@@ -4,20 +4,22 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use freeway::{
-    BuildError, CorePanic, HostConfig, Idle, Interface, MailConfig, Running, Runtime, RuntimeConfig, Seat,
-    Secrets, TcpConfig, allowed_cpus,
+    AcceptLimits, BuildError, CorePanic, HostConfig, Idle, Interface, MailConfig, Running, Runtime,
+    RuntimeConfig, Seat, Secrets, TcpConfig, allowed_cpus,
 };
 use freeway_afxdp::Transport;
-use freeway_httpd::{Documents, LoadLimits};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::device::{Addresses, Cidr, Device, check_gateway};
+use crate::http::{self, Helpers, Http};
 use crate::open::{MakePort, Opened, SHARED_PORTS, Wish, open};
 use crate::services::{Service, Services, State};
 
@@ -64,9 +66,6 @@ pub(crate) struct Args {
     /// Port of the HTTP server; 0 for none.
     #[arg(long, default_value_t = 80, value_name = "PORT")]
     http: u16,
-    /// Folder that the HTTP server serves, read into memory at start [default: a page that says it works]
-    #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
     /// Port of the echo service (RFC 862), TCP and UDP; 0 for none.
     #[arg(long, default_value_t = 7, value_name = "PORT")]
     echo: u16,
@@ -79,6 +78,11 @@ pub(crate) struct Args {
     /// What a core does when there is nothing to do: sleep, adaptive or spin.
     #[arg(long, default_value = "adaptive")]
     idle: Idle,
+    /// Seconds that HTTP connections are given to end when the service is asked to.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    drain: u64,
+    #[command(flatten)]
+    web: http::Args,
 }
 
 /// What the flags come to, checked.
@@ -87,13 +91,13 @@ struct Plan {
     ports: Vec<(Service, u16)>,
     cpus: Vec<usize>,
     host: HostConfig,
-    documents: Documents,
+    http: Http,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let plan = plan(args)?;
     // Signals are caught before anything is made, so that nothing made is left behind.
-    let mut signals = Signals::new([SIGINT, SIGTERM]).context("signals cannot be caught")?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("signals cannot be caught")?;
     let opened = open(&Wish {
         device: &args.dev,
         addresses: &plan.addresses,
@@ -109,19 +113,35 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         list(plan.cpus.iter()),
         list(plan.ports.iter().map(|(service, port)| format!("{}:{port}", service.name()))),
     );
-    let running = start(args, plan, opened)?;
+    let ending = Arc::new(AtomicBool::new(false));
+    let (running, helpers) = start(args, plan, opened, &ending)?;
     let stop = running.stop_handle();
+    let stats = running.stats_reader();
     let handle = signals.handle();
+    let drain = Duration::from_secs(args.drain);
     let waiter = thread::spawn(move || {
-        if signals.forever().next().is_some() {
-            stop.stop();
+        for signal in signals.forever() {
+            if signal != SIGHUP {
+                break;
+            }
+            if let Some(log) = &helpers.log {
+                log.reopen();
+            }
         }
+        ending.store(true, Ordering::Relaxed);
+        let deadline = std::time::Instant::now() + drain;
+        let is_open = || stats.read().iter().any(|core| core.get("tables", "connections").unwrap_or(0) > 0);
+        while std::time::Instant::now() < deadline && is_open() {
+            thread::sleep(Duration::from_millis(50));
+        }
+        stop.stop();
+        helpers
     });
     eprintln!("{ready}");
     let ended = running.join();
     handle.close();
-    // The waiter only waits: it ends with its signals and cannot panic.
-    let _ = waiter.join();
+    // The waiter ends with its signals and cannot panic; the log is written to its end.
+    drop(waiter.join());
     ended.map(drop).map_err(|panic: CorePanic| anyhow!(panic))
 }
 
@@ -140,11 +160,11 @@ fn plan(args: &Args) -> Result<Plan> {
     }
     let ports = ports(args).map_err(&mut note).ok();
     let cpus = cpus(&args.cores).map_err(&mut note).ok();
-    let documents = documents(args).map_err(&mut note).ok();
+    let http = Http::new(&args.web).map_err(&mut note).ok();
     let host = host(args, cpus.as_ref().map_or(1, Vec::len)).map_err(&mut note).ok();
-    match (addresses, ports, cpus, host, documents) {
-        (Some(addresses), Some(ports), Some(cpus), Some(host), Some(documents)) if wrong.is_empty() => {
-            Ok(Plan { addresses, ports, cpus, host, documents })
+    match (addresses, ports, cpus, host, http) {
+        (Some(addresses), Some(ports), Some(cpus), Some(host), Some(http)) if wrong.is_empty() => {
+            Ok(Plan { addresses, ports, cpus, host, http })
         }
         _ => bail!("{}", wrong.join("\nfreeway: ")),
     }
@@ -227,17 +247,6 @@ pub(crate) fn cpus(wanted: &[usize]) -> Result<Vec<usize>> {
     Ok(wanted.to_vec())
 }
 
-fn documents(args: &Args) -> Result<Documents> {
-    match &args.root {
-        Some(root) => {
-            let documents = Documents::load(root, LoadLimits::default()).context("--root")?;
-            eprintln!("{} documents, {} bytes, from {}", documents.len(), documents.bytes(), root.display());
-            Ok(documents)
-        }
-        None => Ok(Documents::welcome()),
-    }
-}
-
 /// The size of each core's host; refused with the sum when it does not fit into memory.
 fn host(args: &Args, cores: usize) -> Result<HostConfig> {
     let secrets = Secrets::random().context("the system gives no random numbers")?;
@@ -280,8 +289,8 @@ fn available_memory() -> Option<u64> {
 /// Linux's half of a frame's buffer on AF_XDP, in bytes: what the kernel keeps before a received frame.
 const RX_HEADROOM: usize = 256;
 
-fn start(args: &Args, plan: Plan, opened: Opened) -> Result<Running> {
-    let Plan { addresses: _, ports, cpus, mut host, documents } = plan;
+fn start(args: &Args, plan: Plan, opened: Opened, ending: &Arc<AtomicBool>) -> Result<(Running, Helpers)> {
+    let Plan { addresses: _, ports, cpus, mut host, http } = plan;
     let Opened { label: _, ports: makers, info, addresses, gateways: routers, vlan } = opened;
     // The device may have another MTU than was asked for.
     let room = (info.frame_max() + RX_HEADROOM).next_power_of_two() as u32;
@@ -292,6 +301,12 @@ fn start(args: &Args, plan: Plan, opened: Opened) -> Result<Running> {
     let mail = MailConfig::default();
     let mail = MailConfig { slot_size: mail.slot_size.max(info.frame_max().next_multiple_of(64)), ..mail };
     let cores = cpus.len();
+    let (parts, helpers) = http.start(cores, host.stack.flow_key)?;
+    let mut limits = AcceptLimits::default();
+    if args.web.connections_per_address > 0 {
+        limits.connections_per_peer = args.web.connections_per_address.div_ceil(cores as u32);
+        host.stack.count_peers = true;
+    }
     let runtime = Runtime::new(RuntimeConfig { idle: args.idle, mail, ..RuntimeConfig::pinned(cpus) })?;
 
     // Cores without a queue send by those that have one.
@@ -306,8 +321,8 @@ fn start(args: &Args, plan: Plan, opened: Opened) -> Result<Running> {
         relays[owner].push(relay);
     }
     let gateways = if args.gateway.is_empty() { routers } else { args.gateway.clone() };
-    let builders = makers.into_iter().zip(relays).map(|(make, relays)| {
-        let (host, ports, documents) = (host.clone(), ports.clone(), documents.clone());
+    let builders = makers.into_iter().zip(relays).zip(parts).map(|((make, relays), parts)| {
+        let (host, ports, ending) = (host.clone(), ports.clone(), Arc::clone(ending));
         let (own, gateways) = (addresses.clone(), gateways.clone());
         move |seat: Seat| -> Result<_, BuildError> {
             let mut interface = relays.into_iter().fold(Interface::boxed(make()), Interface::relay);
@@ -324,12 +339,13 @@ fn start(args: &Args, plan: Plan, opened: Opened) -> Result<Running> {
                 };
             }
             let services =
-                Services::new(ports, documents, TcpConfig { mss: u16::MAX, ..TcpConfig::default() });
+                Services::new(ports, Some(parts), TcpConfig { mss: u16::MAX, ..TcpConfig::default() });
+            let services = services.http_limits(limits).ending(ending);
             let now = seat.now();
             Ok(host.build(seat.mailboxes, now, services, [interface])?)
         }
     });
-    Ok(runtime.start(builders)?)
+    Ok((runtime.start(builders)?, helpers))
 }
 
 fn list(items: impl Iterator<Item = impl ToString>) -> String {

@@ -1,9 +1,15 @@
 //! The services of `freeway serve`, put together by number.
 
-use freeway::{Application, Conn, Datagram, Instant, ListenConfig, Stack, TcpConfig};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use freeway::{
+    AcceptLimits, Application, Conn, ConnId, Datagram, Ended, Instant, ListenConfig, ListenerId, Stack,
+    TcpConfig,
+};
 use freeway_echo::chargen::{Chargen, Position};
 use freeway_echo::{discard, echo};
-use freeway_httpd::{Documents, HttpState, Server};
+use freeway_httpd::{HoldsHttp, HttpState, Parts, Server};
 
 /// A service's number, which each of its connections and datagrams carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,27 +44,104 @@ impl Service {
 }
 
 /// What a connection keeps for its service: 16 bytes.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct State {
-    http: HttpState,
-    chargen: Position,
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum State {
+    /// The HTTP server's, and of services that keep nothing.
+    Http(HttpState),
+    /// The character generator's.
+    Chargen(Position),
 }
 
 const _: () = assert!(size_of::<State>() <= 16);
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Http(HttpState::default())
+    }
+}
+
+impl HoldsHttp for State {
+    fn http(&mut self) -> &mut HttpState {
+        if let Self::Chargen(_) = self {
+            *self = Self::default();
+        }
+        match self {
+            Self::Http(state) => state,
+            Self::Chargen(_) => unreachable!("replaced above"),
+        }
+    }
+}
+
+impl State {
+    fn chargen(&mut self) -> &mut Position {
+        if let Self::Http(_) = self {
+            *self = Self::Chargen(Position::default());
+        }
+        match self {
+            Self::Chargen(position) => position,
+            Self::Http(_) => unreachable!("replaced above"),
+        }
+    }
+}
 
 /// All services of one core.
 pub(crate) struct Services {
     /// Which service listens on which port.
     ports: Vec<(Service, u16)>,
-    documents: Documents,
+    http_parts: Option<Parts>,
+    http_limits: AcceptLimits,
     tcp: TcpConfig,
     chargen: Option<Chargen>,
     http: Option<Server>,
+    listeners: Vec<ListenerId>,
+    /// Set from outside when the service is to end.
+    ending: Arc<AtomicBool>,
+    has_ended: bool,
 }
 
 impl Services {
-    pub(crate) const fn new(ports: Vec<(Service, u16)>, documents: Documents, tcp: TcpConfig) -> Self {
-        Self { ports, documents, tcp, chargen: None, http: None }
+    pub(crate) fn new(ports: Vec<(Service, u16)>, http: Option<Parts>, tcp: TcpConfig) -> Self {
+        Self {
+            ports,
+            http_parts: http,
+            http_limits: AcceptLimits::default(),
+            tcp,
+            chargen: None,
+            http: None,
+            listeners: Vec::new(),
+            ending: Arc::default(),
+            has_ended: false,
+        }
+    }
+
+    /// Bounds the HTTP server's connections.
+    pub(crate) fn http_limits(mut self, limits: AcceptLimits) -> Self {
+        self.http_limits = limits;
+        self
+    }
+
+    /// Ends gracefully when `ending` is set: nothing more is accepted, and HTTP connections end with what they are at.
+    pub(crate) fn ending(mut self, ending: Arc<AtomicBool>) -> Self {
+        self.ending = ending;
+        self
+    }
+
+    fn end(&mut self, stack: &mut Stack<State>) {
+        self.has_ended = true;
+        for listener in self.listeners.drain(..) {
+            stack.unlisten(listener);
+        }
+        let Some(http) = &mut self.http else { return };
+        http.stop();
+        // The end may allocate.
+        let connections: Vec<ConnId> = stack.connections().map(|(id, _)| id).collect();
+        for id in connections {
+            if let Some(mut conn) = stack.conn(id)
+                && Service::of(conn.service()) == Some(Service::Http)
+            {
+                http.end(&mut conn);
+            }
+        }
     }
 
     fn pump(&mut self, mut conn: Conn<'_, State>) {
@@ -68,12 +151,12 @@ impl Services {
             Some(Service::Chargen) => {
                 discard::drain(&mut conn);
                 if let Some(chargen) = &self.chargen {
-                    chargen.pump(&mut conn, |state| &mut state.chargen);
+                    chargen.pump(&mut conn, State::chargen);
                 }
             }
             Some(Service::Http) => {
                 if let Some(http) = &mut self.http {
-                    http.pump(&mut conn, |state| &mut state.http);
+                    http.pump(&mut conn);
                 }
             }
             None => conn.abort(),
@@ -86,25 +169,50 @@ impl Application for Services {
 
     fn start(&mut self, stack: &mut Stack<State>, _now: Instant) {
         for &(service, port) in &self.ports {
-            let listen = ListenConfig { service: service as u16, tcp: self.tcp, ..ListenConfig::new(port) };
+            let mut listen =
+                ListenConfig { service: service as u16, tcp: self.tcp, ..ListenConfig::new(port) };
+            if service == Service::Http {
+                listen.limits = self.http_limits;
+            }
             // The ports were checked to differ before anything started.
             let listening = stack.listen(&listen);
             debug_assert!(listening.is_ok());
+            self.listeners.extend(listening);
             if service.has_udp() {
                 let bound = stack.udp_bind(None, port, service as u16);
                 debug_assert!(bound.is_ok());
             }
         }
         self.chargen = Chargen::new(stack);
-        self.http = Some(Server::new(&self.documents, stack));
-        self.documents = Documents::default();
+        self.http = self.http_parts.take().map(|parts| Server::new(parts, stack));
+    }
+
+    fn turn(&mut self, stack: &mut Stack<State>, now: Instant) {
+        if let Some(http) = &mut self.http {
+            http.turn(stack, now);
+        }
+        if !self.has_ended && self.ending.load(Ordering::Relaxed) {
+            self.end(stack);
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        self.http.as_ref().and_then(Server::next_deadline)
     }
 
     fn accepted(&mut self, mut conn: Conn<'_, State>) {
-        if Service::of(conn.service()) == Some(Service::Chargen)
-            && let Some(chargen) = &self.chargen
-        {
-            chargen.pump(&mut conn, |state| &mut state.chargen);
+        match Service::of(conn.service()) {
+            Some(Service::Chargen) => {
+                if let Some(chargen) = &self.chargen {
+                    chargen.pump(&mut conn, State::chargen);
+                }
+            }
+            Some(Service::Http) => {
+                if let Some(http) = &mut self.http {
+                    http.accepted(&mut conn);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -114,6 +222,22 @@ impl Application for Services {
 
     fn writable(&mut self, conn: Conn<'_, State>) {
         self.pump(conn);
+    }
+
+    fn timer(&mut self, mut conn: Conn<'_, State>) {
+        if Service::of(conn.service()) == Some(Service::Http)
+            && let Some(http) = &mut self.http
+        {
+            http.timer(&mut conn);
+        }
+    }
+
+    fn closed(&mut self, stack: &mut Stack<State>, ended: Ended<State>) {
+        if Service::of(ended.service) == Some(Service::Http)
+            && let Some(http) = &mut self.http
+        {
+            http.closed(stack, &ended);
+        }
     }
 
     fn datagram(&mut self, stack: &mut Stack<State>, datagram: Datagram) {
