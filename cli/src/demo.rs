@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use freeway::{ConnectConfig, CoreStats, Secrets, Stage, TcpConfig};
-use freeway_httpd::{Document, Documents};
+use freeway_httpd::Library;
 use freeway_loadgen::{
     Cause, Download, Echo, EchoProgress, Gauge, Load, LoadConfig, LoadState, Pair, PairError, PairSize,
     Requests, Work, file_byte,
 };
 
+use crate::http::Http;
 use crate::services::{Service, Services, State};
 
 /// A small tour without any privilege: two hosts in one process, joined by an in-process cable.
@@ -63,15 +64,14 @@ type Figures = serde_json::Map<String, serde_json::Value>;
 /// The server's file goes to the client, which compares every byte.
 fn transfer(out: &mut impl Write, figures: &mut Figures, len: u64) -> Result<()> {
     let body: Arc<[u8]> = (0..len).map(file_byte).collect();
-    let mut documents = Documents::default();
-    documents.insert("/file", Document { body, media_type: "application/octet-stream" });
+    let library = Library::of([("/file".to_owned(), body)]);
     let gauge = Gauge::default();
     let connect = ConnectConfig::new(SocketAddr::new(Pair::SERVER, 80));
     let download = Download::new(connect, "/file", len, gauge.clone());
 
     let begun = Instant::now();
     let size = PairSize { connections: 64, buffers: BUFFERS, sources: 1 };
-    let pair = Pair::start(size, services(documents), download).map_err(plain)?;
+    let pair = Pair::start(size, services(library)?, download).map_err(plain)?;
     while gauge.read().answered < len {
         let reading = gauge.read();
         ensure!(reading.failed == 0, "{} bytes came wrong", reading.failed);
@@ -105,7 +105,7 @@ fn connections(out: &mut impl Write, figures: &mut Figures, args: &Args) -> Resu
     let load = Load::new(&config, Echo::new(64), gauge.clone());
     gauge.hold(args.connections);
 
-    let pair = Pair::start(size, services(Documents::default()), load).map_err(plain)?;
+    let pair = Pair::start(size, services(Library::of([]))?, load).map_err(plain)?;
     let begun = Instant::now();
     let target = u64::from(args.connections);
     while gauge.read().open < target {
@@ -148,8 +148,9 @@ fn connections(out: &mut impl Write, figures: &mut Figures, args: &Args) -> Resu
     cycles(out, figures, &server)
 }
 
-fn services(documents: Documents) -> Services {
-    Services::new(vec![(Service::Echo, 7), (Service::Http, 80)], documents, TcpConfig::default())
+fn services(library: Library) -> Result<Services> {
+    let (mut parts, _helpers) = Http::of(library).start(1, Secrets::random()?.flow_key)?;
+    Ok(Services::new(vec![(Service::Echo, 7), (Service::Http, 80)], parts.pop(), TcpConfig::default()))
 }
 
 fn plain(error: PairError) -> anyhow::Error {

@@ -12,6 +12,7 @@ mod cached;
 mod demo;
 mod device;
 mod doctor;
+mod http;
 mod memif;
 mod open;
 mod serve;
@@ -32,9 +33,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serves echo, discard, chargen and HTTP on a device.
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     /// Loads a server, on Freeway's own stack or on Linux's sockets, and measures it.
-    Bench(bench::Args),
+    Bench(Box<bench::Args>),
     /// The whole challenge on this machine: ten million connections, and what they can do.
     C10m(c10m::Args),
     /// One of the processes that a benchmark starts.

@@ -5,23 +5,25 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use freeway::{
-    BuildError, CorePanic, HostConfig, Idle, IfaceId, Interface, MailConfig, Running, Runtime, RuntimeConfig,
-    Seat, Secrets, TcpConfig, allowed_cpus,
+    AcceptLimits, BuildError, CorePanic, HostConfig, Idle, IfaceId, Interface, MailConfig, Running, Runtime,
+    RuntimeConfig, Seat, Secrets, TcpConfig, allowed_cpus,
 };
 use freeway_afxdp::{LinuxRoute, Transport};
 use freeway_cache::{CacheConfig, CacheServer, StoreConfig};
 use freeway_control::{Server as AdminServer, admin};
-use freeway_httpd::{Documents, LoadLimits};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::cached::Cached;
 use crate::device::{Addresses, Cidr, Device, check_gateway};
+use crate::http::{self, Helpers, Http};
 use crate::open::{MakePort, Opened, SHARED_PORTS, Wish, open};
 use crate::services::{Service, Services, State};
 
@@ -68,9 +70,6 @@ pub(crate) struct Args {
     /// Port of the HTTP server; 0 for none.
     #[arg(long, default_value_t = 80, value_name = "PORT")]
     http: u16,
-    /// Folder that the HTTP server serves, read into memory at start [default: a page that says it works]
-    #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
     /// Port of the echo service (RFC 862), TCP and UDP; 0 for none.
     #[arg(long, default_value_t = 7, value_name = "PORT")]
     echo: u16,
@@ -105,6 +104,11 @@ pub(crate) struct Args {
     /// for root, else in the user's runtime folder]
     #[arg(long, value_name = "SOCKET")]
     admin: Option<PathBuf>,
+    /// Seconds that HTTP connections are given to end when the service is asked to.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    drain: u64,
+    #[command(flatten)]
+    web: http::Args,
 }
 
 /// What the flags come to, checked.
@@ -113,14 +117,14 @@ struct Plan {
     ports: Vec<(Service, u16)>,
     cpus: Vec<usize>,
     host: HostConfig,
-    documents: Documents,
     cache: Option<CacheConfig>,
+    http: Http,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let plan = plan(args)?;
     // Signals are caught before anything is made, so that nothing made is left behind.
-    let mut signals = Signals::new([SIGINT, SIGTERM]).context("signals cannot be caught")?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("signals cannot be caught")?;
     let opened = open(&Wish {
         device: &args.dev,
         addresses: &plan.addresses,
@@ -136,20 +140,36 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         list(plan.cpus.iter()),
         list(plan.ports.iter().map(|(service, port)| format!("{}:{port}", service.name()))),
     );
-    let running = start(args, plan, opened)?;
+    let ending = Arc::new(AtomicBool::new(false));
+    let (running, helpers) = start(args, plan, opened, &ending)?;
     let _admin = admin(args, &running, &ready)?;
     let stop = running.stop_handle();
+    let stats = running.stats_reader();
     let handle = signals.handle();
+    let drain = Duration::from_secs(args.drain);
     let waiter = thread::spawn(move || {
-        if signals.forever().next().is_some() {
-            stop.stop();
+        for signal in signals.forever() {
+            if signal != SIGHUP {
+                break;
+            }
+            if let Some(log) = &helpers.log {
+                log.reopen();
+            }
         }
+        ending.store(true, Ordering::Relaxed);
+        let deadline = std::time::Instant::now() + drain;
+        let is_open = || stats.read().iter().any(|core| core.get("tables", "connections").unwrap_or(0) > 0);
+        while std::time::Instant::now() < deadline && is_open() {
+            thread::sleep(Duration::from_millis(50));
+        }
+        stop.stop();
+        helpers
     });
     eprintln!("{ready}");
     let ended = running.join();
     handle.close();
-    // The waiter only waits: it ends with its signals and cannot panic.
-    let _ = waiter.join();
+    // The waiter ends with its signals and cannot panic; the log is written to its end.
+    drop(waiter.join());
     ended.map(drop).map_err(|panic: CorePanic| anyhow!(panic))
 }
 
@@ -185,14 +205,12 @@ fn plan(args: &Args) -> Result<Plan> {
     }
     let ports = ports(args).map_err(&mut note).ok();
     let cpus = cpus(&args.cores).map_err(&mut note).ok();
-    let documents = documents(args).map_err(&mut note).ok();
+    let http = Http::new(&args.web).map_err(&mut note).ok();
     let cache = cache(args, cpus.as_ref().map_or(1, Vec::len)).map_err(&mut note).ok();
     let host = host(args, cpus.as_ref().map_or(1, Vec::len)).map_err(&mut note).ok();
-    match (addresses, ports, cpus, host, documents, cache) {
-        (Some(addresses), Some(ports), Some(cpus), Some(host), Some(documents), Some(cache))
-            if wrong.is_empty() =>
-        {
-            Ok(Plan { addresses, ports, cpus, host, documents, cache })
+    match (addresses, ports, cpus, host, http, cache) {
+        (Some(addresses), Some(ports), Some(cpus), Some(host), Some(http), Some(cache)) if wrong.is_empty() => {
+            Ok(Plan { addresses, ports, cpus, host, http, cache })
         }
         _ => bail!("{}", wrong.join("\nfreeway: ")),
     }
@@ -283,17 +301,6 @@ pub(crate) fn cpus(wanted: &[usize]) -> Result<Vec<usize>> {
     Ok(wanted.to_vec())
 }
 
-fn documents(args: &Args) -> Result<Documents> {
-    match &args.root {
-        Some(root) => {
-            let documents = Documents::load(root, LoadLimits::default()).context("--root")?;
-            eprintln!("{} documents, {} bytes, from {}", documents.len(), documents.bytes(), root.display());
-            Ok(documents)
-        }
-        None => Ok(Documents::welcome()),
-    }
-}
-
 /// The cache's settings, if there is to be one.
 fn cache(args: &Args, cores: usize) -> Result<Option<CacheConfig>> {
     if args.cache == 0 && args.cache_udp == 0 {
@@ -374,8 +381,8 @@ fn available_memory() -> Option<u64> {
 /// Linux's half of a frame's buffer on AF_XDP, in bytes: what the kernel keeps before a received frame.
 const RX_HEADROOM: usize = 256;
 
-fn start(args: &Args, plan: Plan, opened: Opened) -> Result<Running> {
-    let Plan { addresses: _, ports, cpus, mut host, documents, cache } = plan;
+fn start(args: &Args, plan: Plan, opened: Opened, ending: &Arc<AtomicBool>) -> Result<(Running, Helpers)> {
+    let Plan { addresses: _, ports, cpus, mut host, http, cache } = plan;
     let Opened { label: _, ports: makers, info, addresses, routes, vlan } = opened;
     // The device may have another MTU than was asked for.
     let room = (info.frame_max() + RX_HEADROOM).next_power_of_two() as u32;
@@ -389,6 +396,12 @@ fn start(args: &Args, plan: Plan, opened: Opened) -> Result<Running> {
     let mail = MailConfig::default();
     let mail = MailConfig { slot_size: mail.slot_size.max(info.frame_max().next_multiple_of(64)), ..mail };
     let cores = cpus.len();
+    let (parts, helpers) = http.start(cores, host.stack.flow_key)?;
+    let mut limits = AcceptLimits::default();
+    if args.web.connections_per_address > 0 {
+        limits.connections_per_peer = args.web.connections_per_address.div_ceil(cores as u32);
+        host.stack.count_peers = true;
+    }
     let runtime = Runtime::new(RuntimeConfig { idle: args.idle, mail, ..RuntimeConfig::pinned(cpus) })?;
 
     // Cores without a queue send by those that have one.
@@ -402,8 +415,8 @@ fn start(args: &Args, plan: Plan, opened: Opened) -> Result<Running> {
         makers.push(Box::new(|| Box::new(remote)));
         relays[owner].push(relay);
     }
-    let builders = makers.into_iter().zip(relays).map(|(make, relays)| {
-        let (host, ports, documents) = (host.clone(), ports.clone(), documents.clone());
+    let builders = makers.into_iter().zip(relays).zip(parts).map(|((make, relays), parts)| {
+        let (host, ports, ending) = (host.clone(), ports.clone(), Arc::clone(ending));
         let cache = cache.clone();
         let (own, gateways, routes) = (addresses.clone(), args.gateway.clone(), routes.clone());
         move |seat: Seat| -> Result<_, BuildError> {
@@ -421,7 +434,8 @@ fn start(args: &Args, plan: Plan, opened: Opened) -> Result<Running> {
                 };
             }
             let services =
-                Services::new(ports, documents, TcpConfig { mss: u16::MAX, ..TcpConfig::default() });
+                Services::new(ports, Some(parts), TcpConfig { mss: u16::MAX, ..TcpConfig::default() });
+            let services = services.http_limits(limits).ending(ending);
             let now = seat.now();
             let cache = match cache {
                 Some(cache) => Some(CacheServer::new(cache, Secrets::random()?.flow_key, now)?),
@@ -436,7 +450,7 @@ fn start(args: &Args, plan: Plan, opened: Opened) -> Result<Running> {
             Ok(core)
         }
     });
-    Ok(runtime.start(builders)?)
+    Ok((runtime.start(builders)?, helpers))
 }
 
 /// Linux's routes, but for default ones of an IP version for which there is a router in `gateways`.

@@ -1,10 +1,16 @@
 //! The services of `freeway serve`, put together by number.
 
-use freeway::{Application, Conn, Datagram, Instant, ListenConfig, Stack, TcpConfig};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use freeway::{
+    AcceptLimits, Application, Conn, ConnId, Datagram, Ended, Instant, ListenConfig, ListenerId, Stack,
+    TcpConfig,
+};
 use freeway_cache::CacheState;
 use freeway_echo::chargen::{Chargen, Position};
 use freeway_echo::{discard, echo};
-use freeway_httpd::{Documents, HttpState, Server};
+use freeway_httpd::{HoldsHttp, HttpState, Parts, Server};
 
 /// A service's number, which each of its connections and datagrams carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,7 +68,7 @@ pub(crate) enum State {
 
 const _: () = assert!(size_of::<State>() <= 16);
 
-impl State {
+impl HoldsHttp for State {
     fn http(&mut self) -> &mut HttpState {
         match self {
             Self::Http(state) => state,
@@ -72,7 +78,9 @@ impl State {
             }
         }
     }
+}
 
+impl State {
     fn chargen(&mut self) -> &mut Position {
         match self {
             Self::Chargen(state) => state,
@@ -98,15 +106,60 @@ impl State {
 pub(crate) struct Services {
     /// Which service listens on which port.
     ports: Vec<(Service, u16)>,
-    documents: Documents,
+    http_parts: Option<Parts>,
+    http_limits: AcceptLimits,
     tcp: TcpConfig,
     chargen: Option<Chargen>,
     http: Option<Server>,
+    listeners: Vec<ListenerId>,
+    /// Set from outside when the service is to end.
+    ending: Arc<AtomicBool>,
+    has_ended: bool,
 }
 
 impl Services {
-    pub(crate) const fn new(ports: Vec<(Service, u16)>, documents: Documents, tcp: TcpConfig) -> Self {
-        Self { ports, documents, tcp, chargen: None, http: None }
+    pub(crate) fn new(ports: Vec<(Service, u16)>, http: Option<Parts>, tcp: TcpConfig) -> Self {
+        Self {
+            ports,
+            http_parts: http,
+            http_limits: AcceptLimits::default(),
+            tcp,
+            chargen: None,
+            http: None,
+            listeners: Vec::new(),
+            ending: Arc::default(),
+            has_ended: false,
+        }
+    }
+
+    /// Bounds the HTTP server's connections.
+    pub(crate) fn http_limits(mut self, limits: AcceptLimits) -> Self {
+        self.http_limits = limits;
+        self
+    }
+
+    /// Ends gracefully when `ending` is set: nothing more is accepted, and HTTP connections end with what they are at.
+    pub(crate) fn ending(mut self, ending: Arc<AtomicBool>) -> Self {
+        self.ending = ending;
+        self
+    }
+
+    fn end(&mut self, stack: &mut Stack<State>) {
+        self.has_ended = true;
+        for listener in self.listeners.drain(..) {
+            stack.unlisten(listener);
+        }
+        let Some(http) = &mut self.http else { return };
+        http.stop();
+        // The end may allocate.
+        let connections: Vec<ConnId> = stack.connections().map(|(id, _)| id).collect();
+        for id in connections {
+            if let Some(mut conn) = stack.conn(id)
+                && Service::of(conn.service()) == Some(Service::Http)
+            {
+                http.end(&mut conn);
+            }
+        }
     }
 
     fn pump(&mut self, mut conn: Conn<'_, State>) {
@@ -121,7 +174,7 @@ impl Services {
             }
             Some(Service::Http) => {
                 if let Some(http) = &mut self.http {
-                    http.pump(&mut conn, State::http);
+                    http.pump(&mut conn);
                 }
             }
             Some(Service::Cache | Service::CacheUdp) | None => conn.abort(),
@@ -134,11 +187,16 @@ impl Application for Services {
 
     fn start(&mut self, stack: &mut Stack<State>, _now: Instant) {
         for &(service, port) in &self.ports {
-            let listen = ListenConfig { service: service as u16, tcp: self.tcp, ..ListenConfig::new(port) };
+            let mut listen =
+                ListenConfig { service: service as u16, tcp: self.tcp, ..ListenConfig::new(port) };
+            if service == Service::Http {
+                listen.limits = self.http_limits;
+            }
             // The ports were checked to differ before anything started.
             if service.has_tcp() {
                 let listening = stack.listen(&listen);
                 debug_assert!(listening.is_ok());
+                self.listeners.extend(listening);
             }
             if service.has_udp() {
                 let bound = stack.udp_bind(None, port, service as u16);
@@ -146,15 +204,35 @@ impl Application for Services {
             }
         }
         self.chargen = Chargen::new(stack);
-        self.http = Some(Server::new(&self.documents, stack));
-        self.documents = Documents::default();
+        self.http = self.http_parts.take().map(|parts| Server::new(parts, stack));
+    }
+
+    fn turn(&mut self, stack: &mut Stack<State>, now: Instant) {
+        if let Some(http) = &mut self.http {
+            http.turn(stack, now);
+        }
+        if !self.has_ended && self.ending.load(Ordering::Relaxed) {
+            self.end(stack);
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        self.http.as_ref().and_then(Server::next_deadline)
     }
 
     fn accepted(&mut self, mut conn: Conn<'_, State>) {
-        if Service::of(conn.service()) == Some(Service::Chargen)
-            && let Some(chargen) = &self.chargen
-        {
-            chargen.pump(&mut conn, State::chargen);
+        match Service::of(conn.service()) {
+            Some(Service::Chargen) => {
+                if let Some(chargen) = &self.chargen {
+                    chargen.pump(&mut conn, State::chargen);
+                }
+            }
+            Some(Service::Http) => {
+                if let Some(http) = &mut self.http {
+                    http.accepted(&mut conn);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -164,6 +242,22 @@ impl Application for Services {
 
     fn writable(&mut self, conn: Conn<'_, State>) {
         self.pump(conn);
+    }
+
+    fn timer(&mut self, mut conn: Conn<'_, State>) {
+        if Service::of(conn.service()) == Some(Service::Http)
+            && let Some(http) = &mut self.http
+        {
+            http.timer(&mut conn);
+        }
+    }
+
+    fn closed(&mut self, stack: &mut Stack<State>, ended: Ended<State>) {
+        if Service::of(ended.service) == Some(Service::Http)
+            && let Some(http) = &mut self.http
+        {
+            http.closed(stack, &ended);
+        }
     }
 
     fn datagram(&mut self, stack: &mut Stack<State>, datagram: Datagram) {

@@ -1,12 +1,43 @@
-//! A server of files over HTTP/1.1.
+//! An HTTP/1.1 server: documents from memory and disk, handlers, events and WebSockets.
 //!
-//! The document tree is read into memory before the data path starts ([`Documents::load`]) and lent to each
-//! core's stack, so an answer copies nothing but its head, and a slow disk never stops a core.
+//! Each core has a [`Server`], which an application calls on its connections' events. Everything that may wait for
+//! something else than the network has a thread outside of the data path: documents are read by a [`Library`], large ones
+//! part by part by the server's disk thread, and lines are written by a [`Log`]; between them and the cores lie rings of
+//! fixed size.
 
 #![forbid(unsafe_code)]
 
-mod documents;
+mod answer;
+mod ask;
+pub mod broadcast;
+mod config;
+mod counters;
+mod disk;
+mod document;
+mod download;
+mod exchange;
+mod exchanging;
+pub mod handlers;
+mod io;
+pub mod library;
+pub mod log;
+mod patience;
+mod prefix;
+mod rates;
+mod reply;
 mod server;
+mod shelf;
+mod socket;
+mod state;
+mod tree;
 
-pub use documents::{Document, Documents, LoadError, LoadLimits};
-pub use server::{HttpState, Server};
+pub use broadcast::Mesh;
+pub use config::Config;
+pub use counters::HttpCounters;
+pub use disk::Disk;
+pub use document::Document;
+pub use library::{Changes, Feed, Library, LibraryConfig, LibraryError, SiteConfig, Symlinks, Watching};
+pub use log::{Format, Log, LogConfig, LogSender};
+pub use server::{Parts, Route, Server};
+pub use state::{HoldsHttp, HttpState};
+pub use tree::Tree;

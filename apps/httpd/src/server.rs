@@ -1,295 +1,359 @@
-//! Requests in, documents out.
+//! The server of one core: what happens to a connection on each event.
 //!
 //! ```text
-//!   readable ─► parse a head ─► answer's head is written, body is lent ─► next request
-//!                   │                             │ no room
-//!                   ▼ partial: wait               ▼ wait for writable, then go on with the body
+//!  readable, writable ─► run: by phase ─┬─ ask      a request's head: what is asked
+//!                                       ├─ answer   written whole, or begun
+//!                                       ├─ exchange bodies in, documents and handlers' answers out
+//!                                       └─ socket   WebSocket frames
+//!  timer ─► patience: is the peer still in time
+//!  turn  ─► documents that changed, parts read from disk, messages to subscribers
 //! ```
 
-use std::collections::HashMap;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::time::SystemTime;
+use freeway::{Conn, ConnId, Duration, Ended, HashKey, Instant, Stack};
+use freeway_http1::Head;
+use freeway_http1::ranges::{RANGES_MAX, Span};
 
-use freeway::{Conn, Duration, Instant, Lent, Stack};
-use freeway_http1::head::HEAD_MAX;
-use freeway_http1::{
-    DecodedPath, Framing, Head, Limits, Method, Parsed, PathError, Request, Status, request, space,
-};
+use arrayvec::ArrayVec;
 
-use crate::documents::Documents;
+use crate::broadcast::{Broadcasts, Mesh};
+use crate::config::Config;
+use crate::counters::HttpCounters;
+use crate::disk::Disk;
+use crate::exchange::{Exchanges, Sending};
+use crate::handlers::Handler;
+use crate::io::{Io, Plain};
+use crate::library::Feed;
+use crate::log::{Entry, LogSender};
+use crate::prefix::Prefixes;
+use crate::rates::Rates;
+use crate::shelf::Shelf;
+use crate::state::{HoldsHttp, HttpState, NONE, Phase, Ticks};
 
-/// Bytes of a request's head at most.
-const REQUEST_MAX: usize = 16 * 1024;
+/// How often a core looks for parts from disk while it waits for some.
+const DISK_LOOK: Duration = Duration::from_micros(100);
 
-/// A connection's state: the body that is being sent.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct HttpState {
-    /// Number of the document, plus one; 0 when no body is being sent.
-    body: u32,
-    /// How many of its bytes have been queued.
-    offset: u32,
-    /// Bytes of a request's body still to be skipped.
-    skip: u16,
-    /// The connection ends with this answer.
-    closing: bool,
+/// How often a sleeping core looks for new documents and messages from other cores.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How far ahead of the subscriber being served memory is asked for.
+const AHEAD: usize = 8;
+
+/// A path and what answers to it.
+pub struct Route {
+    /// The path, as it is sent, without a query.
+    pub path: String,
+    /// Its handler on this core.
+    pub handler: Box<dyn Handler>,
 }
 
-/// A document as one core's stack has it.
-#[derive(Clone, Copy, Debug)]
-struct Body {
-    lent: Lent,
-    media_type: &'static str,
+/// What one core's server is made of.
+pub struct Parts {
+    /// Its settings.
+    pub config: Config,
+    /// Its documents.
+    pub feed: Feed,
+    /// The thread that reads those that are not in memory.
+    pub disk: Disk,
+    /// Its handlers. A document of the same path goes first.
+    pub routes: Vec<Route>,
+    /// How many topics its handlers name.
+    pub topics: usize,
+    /// Its connection to the other cores' subscribers.
+    pub mesh: Mesh,
+    /// Where it logs.
+    pub log: Option<LogSender>,
+    /// What spreads addresses over the table of rates.
+    pub key: HashKey,
 }
-
-const _: () = assert!(size_of::<HttpState>() <= 12);
 
 /// The server of one core.
 pub struct Server {
-    by_path: HashMap<Vec<u8>, u32>,
-    bodies: Vec<Body>,
+    pub(crate) config: Config,
+    pub(crate) shelf: Shelf,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) prefixes: Prefixes,
+    pub(crate) exchanges: Exchanges,
+    pub(crate) broadcasts: Broadcasts,
+    pub(crate) disk: Disk,
+    pub(crate) rates: Option<Rates>,
+    pub(crate) log: Option<LogSender>,
+    pub(crate) counters: HttpCounters,
+    /// The log's entry of the request at hand.
+    pub(crate) entry: Option<Box<Entry>>,
     /// A request whose head lies in several frames is put together here.
-    scratch: Box<[u8]>,
-    date: Date,
+    pub(crate) scratch: Box<[u8]>,
+    /// The ranges that the request at hand asks for.
+    pub(crate) spans: ArrayVec<Span, RANGES_MAX>,
+    /// A head that is written for the request at hand.
+    pub(crate) head: Head,
+    /// No more requests are taken.
+    pub(crate) stopping: bool,
+    now: Instant,
 }
 
-/// `Arc`-shared bytes as memory that a stack can be lent.
-struct Shared(Arc<[u8]>);
-
-impl AsRef<[u8]> for Shared {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
+/// What happens next on a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Next {
+    /// There may be more to do at once.
+    Again,
+    /// Something must arrive, or go out.
+    Wait,
+    /// The same, and somebody looks after so long.
+    WaitFor(Duration),
+    /// It is over, and the peer knows or sees.
+    Close,
+    /// It is over; what the peer still sends is read for a while, so that it can read the answer.
+    Drain,
+    /// It is over at once.
+    Abort,
 }
 
 impl Server {
     /// Lends all documents to `stack`.
-    pub fn new<S: Copy + Default + 'static>(documents: &Documents, stack: &mut Stack<S>) -> Self {
-        let mut server = Self {
-            by_path: HashMap::with_capacity(documents.len()),
-            bodies: Vec::with_capacity(documents.len()),
-            scratch: vec![0; REQUEST_MAX].into_boxed_slice(),
-            date: Date::new(stack.now()),
-        };
-        for (path, document) in documents.iter() {
-            let Some(lent) = stack.lend(Rc::new(Shared(Arc::clone(&document.body)))) else { continue };
-            server.by_path.insert(path.to_vec(), server.bodies.len() as u32);
-            server.bodies.push(Body { lent, media_type: document.media_type });
+    pub fn new<S: HoldsHttp>(parts: Parts, stack: &mut Stack<S>) -> Self {
+        let Parts { config, feed, disk, routes, topics, mesh, log, key } = parts;
+        let scratch = (config.limits.head as usize).max(1_024);
+        Self {
+            shelf: Shelf::new(feed, stack),
+            routes,
+            prefixes: Prefixes::new(stack.now()),
+            exchanges: Exchanges::new(config.exchanges_max),
+            broadcasts: Broadcasts::new(topics, config.subscribers_max, config.broadcast_queue, mesh),
+            disk,
+            rates: Rates::new(config.requests_per_second, config.requests_burst, config.addresses_max, key),
+            log,
+            counters: HttpCounters::default(),
+            entry: None,
+            scratch: vec![0; scratch].into(),
+            spans: ArrayVec::new(),
+            head: Head::fields(),
+            stopping: false,
+            now: stack.now(),
+            config,
         }
-        server
     }
 
-    /// Goes on with a connection: the body that is being sent first, then the requests that have arrived. Call
-    /// it when the connection is readable or writable; `state` finds the server's state in the application's.
-    pub fn pump<S: Copy + Default + 'static>(
-        &mut self,
-        conn: &mut Conn<'_, S>,
-        state: impl Fn(&mut S) -> &mut HttpState,
-    ) {
+    /// What was counted since the start.
+    pub const fn counters(&self) -> &HttpCounters {
+        &self.counters
+    }
+
+    /// Takes no more requests: connections end with the answer that is under way. Idle ones end when they are looked at.
+    pub const fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// Ends a connection that has nothing under way, after [`Server::stop`].
+    pub fn end<S: HoldsHttp>(&mut self, conn: &mut Conn<'_, S>) {
+        let state = *conn.state().http();
+        if !matches!(state.phase, Phase::Exchange | Phase::Draining) {
+            self.settle(conn, state, Next::Drain);
+        }
+    }
+
+    // ---- events ----
+
+    /// A peer has opened a connection.
+    pub fn accepted<S: HoldsHttp>(&mut self, conn: &mut Conn<'_, S>) {
+        self.counters.connections += 1;
+        let now = conn.stack().now();
+        *conn.state().http() = HttpState { since: Ticks::of(now), ..HttpState::default() };
+        conn.set_timer(some(self.config.header_timeout));
+    }
+
+    /// Something has arrived, or there is room again.
+    pub fn pump<S: HoldsHttp>(&mut self, conn: &mut Conn<'_, S>) {
+        let mut state = *conn.state().http();
+        let mut io = Plain::new(conn);
+        let mut next = self.run(&mut io, &mut state);
+        io.flush();
+        if io.broken {
+            self.counters.aborted_no_room += 1;
+            next = Next::Abort;
+        }
+        self.settle(conn, state, next);
+    }
+
+    /// The time of a connection has come.
+    pub fn timer<S: HoldsHttp>(&mut self, conn: &mut Conn<'_, S>) {
+        let mut state = *conn.state().http();
+        let mut io = Plain::new(conn);
+        let next = self.patience(&mut io, &mut state);
+        io.flush();
+        self.settle(conn, state, next);
+    }
+
+    /// A connection is over.
+    pub fn closed<S: HoldsHttp>(&mut self, stack: &mut Stack<S>, ended: &Ended<S>) {
+        let _ = stack;
+        let mut state = ended.state;
+        self.forget(*state.http());
+    }
+
+    /// A turn goes by.
+    #[inline]
+    pub fn turn<S: HoldsHttp>(&mut self, stack: &mut Stack<S>, now: Instant) {
+        self.now = now;
+        self.prefixes.turn(now);
+        self.shelf.turn(stack);
+        if self.disk.is_busy() {
+            self.take_from_disk(stack);
+        }
+        self.broadcasts.collect(stack);
+        if self.broadcasts.is_busy() {
+            self.broadcast(stack);
+        }
+    }
+
+    /// When [`Server::turn`] must run next, though nothing arrives.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let wait = if self.broadcasts.is_busy() || self.shelf.is_busy() {
+            Duration::ZERO
+        } else if self.disk.is_busy() {
+            DISK_LOOK
+        } else {
+            LOOK
+        };
+        Some(self.now + wait)
+    }
+
+    // ---- within an event ----
+
+    pub(crate) fn run<I: Io>(&mut self, io: &mut I, state: &mut HttpState) -> Next {
         loop {
-            if !self.send_body(conn, &state) {
-                return;
+            let next = match state.phase {
+                Phase::Fresh | Phase::Head | Phase::Idle => self.ask(io, state),
+                Phase::Exchange => self.exchange(io, state),
+                Phase::Socket => self.hear(io, state),
+                Phase::Events | Phase::Draining => {
+                    io.consume(usize::MAX);
+                    if io.at_end() { Next::Close } else { Next::Wait }
+                }
+            };
+            if next != Next::Again {
+                return next;
             }
-            if state(conn.state()).closing {
+        }
+    }
+
+    pub(crate) fn settle<S: HoldsHttp>(&mut self, conn: &mut Conn<'_, S>, mut state: HttpState, next: Next) {
+        match next {
+            Next::Again | Next::Wait => {}
+            Next::WaitFor(time) => conn.set_timer(some(time)),
+            Next::Close => {
+                self.forget(state);
+                state = HttpState { phase: Phase::Draining, tls: state.tls, ..HttpState::default() };
                 conn.consume(usize::MAX);
                 conn.close();
-                return;
             }
-            // An answer's head is written whole or not at all.
-            if conn.send_room() < HEAD_MAX {
-                conn.want_room();
-                return;
+            Next::Drain => {
+                self.forget(state);
+                let now = conn.stack().now();
+                state = HttpState {
+                    phase: Phase::Draining,
+                    tls: state.tls,
+                    since: Ticks::of(now),
+                    ..HttpState::default()
+                };
+                conn.shutdown();
+                conn.consume(usize::MAX);
+                conn.set_timer(Some(self.config.linger_timeout));
             }
-            if !self.skip_request_body(conn, &state) || !self.next_request(conn, &state) {
-                break;
+            Next::Abort => {
+                self.forget(state);
+                state = HttpState { phase: Phase::Draining, tls: state.tls, ..HttpState::default() };
+                conn.abort();
             }
         }
-        if conn.at_end() {
-            conn.close();
+        *conn.state().http() = state;
+    }
+
+    /// Gives back what a connection has in tables.
+    pub(crate) fn forget(&mut self, state: HttpState) {
+        match state.phase {
+            Phase::Exchange => self.end_exchange(state.place),
+            Phase::Events | Phase::Socket => self.unsubscribe(state),
+            Phase::Fresh | Phase::Head | Phase::Idle | Phase::Draining => {}
         }
     }
 
-    /// Queues what is left of the body; false when there is more than there is room for.
-    fn send_body<S: Copy + Default + 'static>(
-        &self,
-        conn: &mut Conn<'_, S>,
-        state: &impl Fn(&mut S) -> &mut HttpState,
-    ) -> bool {
-        let HttpState { body, offset, .. } = *state(conn.state());
-        let Some(&Body { lent, .. }) = body.checked_sub(1).and_then(|index| self.bodies.get(index as usize))
-        else {
-            return true;
-        };
-        let queued = conn.lend(lent, offset as usize..lent.len());
-        let done = offset as usize + queued == lent.len();
-        let state = state(conn.state());
-        state.offset += queued as u32;
-        if done {
-            (state.body, state.offset) = (0, 0);
+    /// Gives an exchange's place back, with what it holds.
+    pub(crate) fn end_exchange(&mut self, place: u32) {
+        let Some(mut exchange) = self.exchanges.remove(place) else { return };
+        if let Sending::Document(download) = std::mem::replace(&mut exchange.sending, Sending::Nothing) {
+            self.end_download(download);
         }
-        done
-    }
-
-    /// Drops the body of a request that has one; false when it has not arrived whole.
-    fn skip_request_body<S: Copy + Default + 'static>(
-        &self,
-        conn: &mut Conn<'_, S>,
-        state: &impl Fn(&mut S) -> &mut HttpState,
-    ) -> bool {
-        let skip = state(conn.state()).skip as usize;
-        let here = skip.min(conn.readable_bytes());
-        if here > 0 {
-            conn.consume(here);
-            state(conn.state()).skip -= here as u16;
+        if exchange.handler != NONE
+            && let Some(route) = self.routes.get_mut(exchange.handler as usize)
+        {
+            route.handler.abandoned(exchange.handler_state);
         }
-        here == skip
-    }
-
-    /// Answers the next request; false when none has arrived whole.
-    fn next_request<S: Copy + Default + 'static>(
-        &mut self,
-        conn: &mut Conn<'_, S>,
-        state: &impl Fn(&mut S) -> &mut HttpState,
-    ) -> bool {
-        let available = conn.readable_bytes();
-        if available == 0 {
-            return false;
-        }
-        let first = conn.peek();
-        let bytes = if first.len() == available {
-            first
-        } else {
-            let len = conn.copy_readable(&mut self.scratch);
-            &self.scratch[..len]
-        };
-        let mut fields = space();
-        let (answer, consumed) = match request::parse(bytes, &mut fields, &Limits::default()) {
-            Ok(Parsed::Complete(request)) => (self.choose(&request), request.head_len),
-            Ok(Parsed::Partial) if bytes.len() < REQUEST_MAX => return false,
-            Ok(Parsed::Partial) => (Answer::error(Status::HEADERS_TOO_LARGE), 0),
-            Err(bad) => (Answer::error(bad.0), 0),
-        };
-        conn.consume(consumed);
-        self.answer(conn, state, &answer);
-        true
-    }
-
-    /// What a request is answered with.
-    fn choose(&self, request: &Request<'_, '_>) -> Answer {
-        let found = match DecodedPath::decode(request.target.path) {
-            Ok(path) => self.by_path.get(path.as_bytes()).copied().ok_or(Status::NOT_FOUND),
-            Err(PathError::TooLong) => Err(Status::URI_TOO_LONG),
-            Err(PathError::Malformed) => Err(Status::BAD_REQUEST),
-        };
-        let (status, document) = match (request.method, found) {
-            (method, _) if !method.is_read() => (Status::METHOD_NOT_ALLOWED, None),
-            (_, Ok(document)) => (Status::OK, Some(document)),
-            (_, Err(status)) => (status, None),
-        };
-        // A body too long to skip ends the connection instead.
-        let skip = match request.framing {
-            Framing::None => Some(0),
-            Framing::Length(len) => u16::try_from(len).ok(),
-            Framing::Chunked => None,
-        };
-        Answer {
-            status,
-            document,
-            head_only: request.method == Method::Head,
-            close: !request.keep_alive() || skip.is_none(),
-            skip: skip.unwrap_or(0),
+        if let Some(mut entry) = exchange.entry.take() {
+            entry.bytes = exchange.written;
+            self.log_entry(entry);
         }
     }
 
-    /// Writes the head, and lends the body.
-    fn answer<S: Copy + Default + 'static>(
-        &mut self,
-        conn: &mut Conn<'_, S>,
-        state: &impl Fn(&mut S) -> &mut HttpState,
-        answer: &Answer,
-    ) {
-        let body = answer.document.and_then(|index| self.bodies.get(index as usize));
-        let now = conn.stack().now();
-        let mut head = Head::new(answer.status);
-        head.field("Server", b"freeway").field("Date", self.date.at(now));
-        if answer.status == Status::METHOD_NOT_ALLOWED {
-            head.field("Allow", b"GET, HEAD");
+    pub(crate) fn log_entry(&mut self, entry: Box<Entry>) {
+        let now = self.now;
+        let wall = self.prefixes.wall(now);
+        if let Some(log) = &mut self.log {
+            log.send(entry, now, wall);
         }
-        match body {
-            Some(body) => {
-                head.field("Content-Type", body.media_type.as_bytes());
-                head.number("Content-Length", body.lent.len() as u64);
-            }
-            None => {
-                head.field("Content-Type", b"text/plain").number("Content-Length", answer.reason_len());
+    }
+
+    // ---- once a turn ----
+
+    fn take_from_disk<S: HoldsHttp>(&mut self, stack: &mut Stack<S>) {
+        while let Some(answer) = self.disk.answer() {
+            if let Some(conn) = self.put_part(answer) {
+                self.wake(stack, conn);
             }
         }
-        if answer.close {
-            head.field("Connection", b"close");
+        while let Some((place, serial)) = self.disk.next_waiting() {
+            if let Some(exchange) = self.exchanges.get_mut(place)
+                && exchange.serial == serial
+            {
+                let conn = exchange.conn;
+                self.wake(stack, conn);
+            }
         }
-        // The few fields above fit by far.
-        conn.write(head.finish().unwrap_or_default());
-        if body.is_none() && !answer.head_only {
-            conn.write(answer.status.reason.as_bytes());
-            conn.write(b"\n");
+    }
+
+    fn wake<S: HoldsHttp>(&mut self, stack: &mut Stack<S>, conn: ConnId) {
+        if let Some(mut conn) = stack.conn(conn) {
+            self.pump(&mut conn);
         }
-        let state = state(conn.state());
-        state.closing = answer.close;
-        state.skip = answer.skip;
-        state.offset = 0;
-        state.body = match answer.document {
-            Some(document) if !answer.head_only => document + 1,
-            _ => 0,
-        };
+    }
+
+    /// Sends the message at hand to the next subscribers.
+    fn broadcast<S: HoldsHttp>(&mut self, stack: &mut Stack<S>) {
+        self.counters.broadcast_dropped = self.broadcasts.outbox.dropped;
+        for _ in 0..self.config.broadcast_step {
+            let Some((id, forms)) = self.broadcasts.next(AHEAD, stack) else {
+                if self.broadcasts.is_busy() { continue } else { break }
+            };
+            let Some(mut conn) = stack.conn(id) else { continue };
+            let state = *conn.state().http();
+            let lent = if state.phase == Phase::Socket { forms.socket } else { forms.events };
+            let is_behind = conn.unacknowledged_bytes() + lent.len()
+                > self.config.subscriber_backlog as usize
+                || conn.send_room() < lent.len();
+            if is_behind {
+                self.counters.broadcast_skipped += 1;
+                continue;
+            }
+            if conn.lend(lent, 0..lent.len()) < lent.len() {
+                self.counters.aborted_no_room += 1;
+                conn.abort();
+                continue;
+            }
+            self.counters.broadcast += 1;
+        }
     }
 }
 
-/// The answer to one request.
-struct Answer {
-    status: Status,
-    document: Option<u32>,
-    head_only: bool,
-    close: bool,
-    /// Bytes of the request's body to skip before the next request.
-    skip: u16,
-}
-
-impl Answer {
-    /// The answer to bytes that are no request: nobody knows where the next one would begin.
-    const fn error(status: Status) -> Self {
-        Self { status, document: None, head_only: false, close: true, skip: 0 }
-    }
-
-    /// The length of the text that goes with a status.
-    const fn reason_len(&self) -> u64 {
-        self.status.reason.len() as u64 + 1
-    }
-}
-
-/// The date of an answer, written anew once a second.
-struct Date {
-    text: String,
-    written: Instant,
-    started: (Instant, SystemTime),
-}
-
-impl Date {
-    fn new(now: Instant) -> Self {
-        let wall = SystemTime::now();
-        Self { text: httpdate::fmt_http_date(wall), written: now, started: (now, wall) }
-    }
-
-    fn at(&mut self, now: Instant) -> &[u8] {
-        if now - self.written >= Duration::from_secs(1) {
-            use std::fmt::Write as _;
-            let (started, wall) = self.started;
-            // The text is always 29 bytes long: writing it anew allocates nothing.
-            self.text.clear();
-            let date = httpdate::HttpDate::from(wall + (now - started).to_std());
-            let written = write!(self.text, "{date}");
-            debug_assert!(written.is_ok(), "a string takes what is written");
-            self.written = now;
-        }
-        self.text.as_bytes()
-    }
+/// A time, unless it is no bound.
+pub(crate) fn some(time: Duration) -> Option<Duration> {
+    Some(time).filter(|time| *time > Duration::ZERO)
 }

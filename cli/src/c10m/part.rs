@@ -11,7 +11,6 @@ use clap::Subcommand;
 use freeway::{
     BuildError, CoreStats, Idle, Running, Runtime, RuntimeConfig, Seat, Secrets, Seed, Stage, TcpConfig,
 };
-use freeway_httpd::Documents;
 use freeway_loadgen::{
     Echo, Gauge, KernelLoad, KernelServer, KernelService, Latencies, Load, LoadConfig, Percentiles, Reading,
     Targets, Work,
@@ -104,7 +103,7 @@ fn server(pairs: &Pairs) -> Result<()> {
         let build = move |seat: Seat| -> Result<_, BuildError> {
             let interface = interface(queue, &[Size::server(pair)]);
             let ports = vec![(Service::Echo, ECHO), (Service::Discard, DISCARD), (Service::Chargen, CHARGEN)];
-            let services = Services::new(ports, Documents::default(), TcpConfig::default());
+            let services = Services::new(ports, None, TcpConfig::default());
             let now = seat.now();
             Ok(host.build(seat.mailboxes, now, services, [interface])?)
         };

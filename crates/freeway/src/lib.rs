@@ -143,6 +143,11 @@
 
 pub mod host;
 
+/// Rings of values from one thread to another, for what an application has outside of the data path.
+pub mod ring {
+    pub use freeway_mem::ring::{Consumer, Producer, spsc};
+}
+
 pub use freeway_base::{Duration, HashKey, Instant, Rng, Seed};
 pub use freeway_mem as mem;
 pub use freeway_mem::{HugePages, Packet, PacketPool, RxBurst, SharedPacket, TxBurst};

@@ -87,6 +87,11 @@ impl Assembly {
         ended
     }
 
+    /// Whether a message has begun and not ended.
+    pub const fn is_open(&self) -> bool {
+        self.open
+    }
+
     /// Whether the message is text.
     pub const fn is_text(&self) -> bool {
         self.text
