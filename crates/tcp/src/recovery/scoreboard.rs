@@ -470,8 +470,9 @@ impl Scoreboard {
 
     #[cold]
     fn forget(&mut self) {
-        // Old enough for round trips not to be measured by them; merged until what is left is as far apart as a few
-        // parts of the flight's age, each with its neighbours, so that their number at least halves.
+        // First neighbours that were sent close together: within four parts of the flight's age, of which there are as many
+        // as there is room for spans. Two spans that are left stand for more than that, so their number at least halves.
+        // The newest stay as they are.
         let old = usize::from(self.len).saturating_sub(FRESH);
         let age = self.age();
         let apart =

@@ -193,12 +193,14 @@ impl World {
 mod tests {
     use super::*;
 
-    /// 100 Mbit/s and 100 ms, with a queue of half the product: 860 segments under way, and 430 wait.
-    fn long_and_fat(hystart: bool, loss_ratio: f64) -> World {
+    /// Half of the product of 100 Mbit/s and 100 ms: 860 segments are under way, and 430 may wait.
+    const HALF: u64 = 625_000;
+
+    fn long_and_fat(queue_bytes: u64, loss_ratio: f64) -> World {
         const BYTES: u64 = 12_000_000;
-        let mut road = Road::new(100_000_000, 625_000);
+        let mut road = Road::new(100_000_000, queue_bytes);
         road.loss_ratio = loss_ratio;
-        let tcp = Config { hystart, ..Config::default() };
+        let tcp = Config::default();
         let flow = Flow { tcp, round_trip: Duration::from_millis(100), starts: Duration::ZERO, bytes: BYTES };
         let mut world = World::new(road, &[flow], Seed(1));
         assert!(world.run_until(Duration::from_secs(120), |world| world.delivered(0) >= BYTES));
@@ -207,14 +209,14 @@ mod tests {
 
     #[test]
     fn a_slow_start_over_a_long_fat_path_loses_next_to_nothing() {
-        let world = long_and_fat(true, 0.0);
+        let world = long_and_fat(HALF, 0.0);
         assert!(world.overflowed() <= 4, "{}", world.overflowed());
         assert_eq!((world.sent().retransmitted, world.sent().timeouts), (world.overflowed(), 0));
     }
 
     #[test]
     fn hundreds_of_losses_at_once_are_repaired_one_by_one_without_a_time_out() {
-        let world = long_and_fat(false, 0.0);
+        let world = long_and_fat(HALF / 3, 0.0);
         assert!(world.overflowed() > 200, "{}", world.overflowed());
         assert_eq!((world.sent().retransmitted, world.sent().timeouts), (world.overflowed(), 0));
         let counters = world.sender.stack.counters().tcp;
@@ -224,7 +226,7 @@ mod tests {
 
     #[test]
     fn segments_lost_at_random_are_sent_again_once() {
-        let world = long_and_fat(true, 0.002);
+        let world = long_and_fat(HALF, 0.002);
         let Sent { retransmitted, timeouts, segments } = world.sent();
         assert_eq!(timeouts, 0);
         // Those lost twice, and a probe or two, are among them.
