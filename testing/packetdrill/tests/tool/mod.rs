@@ -32,6 +32,9 @@ pub struct Tool {
 
 pub type Answer = Result<usize, i32>;
 
+/// A control message: level and type, and its bytes.
+pub type Control = ((c_int, c_int), Vec<u8>);
+
 fn answer(value: isize) -> Answer {
     usize::try_from(value).map_err(|_| std::io::Error::last_os_error().raw_os_error().unwrap())
 }
@@ -157,6 +160,10 @@ impl Table {
     }
 
     pub fn sendto(&self, fd: c_int, bytes: &[u8], to: SocketAddr) -> Answer {
+        self.send_to(fd, bytes, 0, to)
+    }
+
+    pub fn send_to(&self, fd: c_int, bytes: &[u8], flags: c_int, to: SocketAddr) -> Answer {
         let name = sockaddr(to);
         // SAFETY: see the block.
         answer(unsafe {
@@ -165,7 +172,7 @@ impl Table {
                 fd,
                 bytes.as_ptr().cast(),
                 bytes.len(),
-                0,
+                flags,
                 name.as_ptr().cast(),
                 name.len() as u32,
             )
@@ -194,6 +201,27 @@ impl Table {
             bytes.truncate(count);
             (bytes, told, message.msg_flags)
         })
+    }
+
+    /// The oldest report of the error queue: the message's flags, and its control messages by level and type.
+    pub fn report(&self, fd: c_int) -> Result<(c_int, Vec<Control>), i32> {
+        let mut control = [0_u8; 512];
+        // SAFETY: a message of zeros is one without anything.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = control.len();
+        let flags = libc::MSG_ERRQUEUE;
+        // SAFETY: see the block.
+        answer(unsafe { (self.0.recvmsg)(self.0.userdata, fd, &raw mut message, flags) })?;
+        let mut rest = &control[..message.msg_controllen];
+        let mut controls = Vec::new();
+        let word = |bytes: &[u8], at: usize| i32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
+        while rest.len() >= 16 {
+            let length = u64::from_ne_bytes(rest[..8].try_into().unwrap()) as usize;
+            controls.push(((word(rest, 8), word(rest, 12)), rest[16..length].to_vec()));
+            rest = &rest[length.next_multiple_of(8).min(rest.len())..];
+        }
+        Ok((message.msg_flags, controls))
     }
 
     pub fn writev(&self, fd: c_int, pieces: &[&[u8]]) -> Answer {
