@@ -14,7 +14,7 @@ use crate::tasks::{Dump, Receiving, Reply, Sending, Tasks};
 /// Bytes of answers that there must be room for before a command is looked at.
 pub(crate) const RESERVE: usize = ANSWER_MAX + COPY_MAX + 16;
 /// A request of at most so many bytes is waited for whole; the value of a longer one is taken as it arrives.
-pub(crate) const WAIT_MAX: usize = 16 * 1024;
+pub(crate) const WAIT_MAX: usize = 4 * 1024;
 
 /// Why no more commands were answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

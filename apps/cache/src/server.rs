@@ -14,8 +14,8 @@ pub struct CacheConfig {
     /// Connections at once; one more is closed at once. Default 1,024, as memcached's `-c`. Each takes its record in the
     /// stack, whether or not it is allowed.
     pub connections_max: u32,
-    /// Values that arrive or leave piece by piece at once, 500 bytes each: those over 16 KiB on their way in, those over
-    /// 4 KiB on their way out. At the bound they are refused. Default 4,096, at most 65,535.
+    /// Values that arrive or leave piece by piece at once, 500 bytes each: those over 4 KiB. At the
+    /// bound they are refused. Default 4,096, at most 65,534.
     pub tasks_max: u16,
     /// Answers at once that TCP did not take whole though it had room, 16 KiB each; at the bound the connection is reset.
     /// Default 64.

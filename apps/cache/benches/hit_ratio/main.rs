@@ -90,9 +90,6 @@ fn main() {
         ("no ghosts", Box::new(|| real(Policy { ghosts: false, ..default }))),
         ("promote at 2", Box::new(|| real(Policy { promote_at: 2, ..default }))),
         ("small 1/4", Box::new(|| real(Policy { small_share: 64, ..default }))),
-        ("fade 2", Box::new(|| real(Policy { fade: 2, ..default }))),
-        ("fade 2, small 1/6", Box::new(|| real(Policy { fade: 2, small_share: 43, ..default }))),
-        ("fade 2, small 1/4", Box::new(|| real(Policy { fade: 2, small_share: 64, ..default }))),
         ("**Freeway**", Box::new(|| real(default))),
     ];
     // Arguments name columns.

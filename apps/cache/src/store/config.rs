@@ -42,9 +42,6 @@ pub struct Policy {
     pub small_share: u32,
     /// An item leaves the small queue for the main queue if it was asked for this often there. Default 1.
     pub promote_at: u8,
-    /// By how many bits an item's count is shifted right when it stays in the main queue. Default 1: what was asked for
-    /// three times stays for two rounds.
-    pub fade: u32,
     /// Whether keys that left the small queue are remembered; 2 bytes for each item that the index has room for.
     /// Default true.
     pub ghosts: bool,
@@ -54,7 +51,7 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { small_share: 26, promote_at: 1, fade: 1, ghosts: true, clock: false }
+        Self { small_share: 26, promote_at: 1, ghosts: true, clock: false }
     }
 }
 

@@ -233,7 +233,7 @@ impl Store {
         let frequency = item.header.frequency();
         let (stays, rest) = match queue {
             Queue::Small => (frequency >= self.policy.promote_at, 0),
-            Queue::Main => (frequency > 0, frequency >> self.policy.fade.min(7)),
+            Queue::Main => (frequency > 0, frequency >> 1),
         };
         if stays && self.available() >= LEAST_FREE && self.relocate(item, hash, Queue::Main, rest, now) {
             match queue {
