@@ -1,11 +1,12 @@
 //! `cargo xtask deps`: what the privileged tests call, by the Debian package that holds it.
 
 /// Packages, each with what it is for.
-const PACKAGES: [(&str, &str); 9] = [
+const PACKAGES: [(&str, &str); 10] = [
     ("iproute2", "network namespaces, veth pairs, addresses"),
     ("iputils-ping", "echo requests"),
     ("ethtool", "switching offloads off"),
     ("curl", "an HTTP client that is not ours"),
+    ("memcached", "a memcached that is not ours"),
     ("tshark", "a second opinion on captures"),
     ("clang", "compiling the XDP program"),
     ("llvm", "taking its debugging information off"),

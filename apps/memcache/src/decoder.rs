@@ -2,6 +2,7 @@
 
 use memchr::memchr;
 
+use crate::KEY_MAX;
 use crate::auth::{Attempt, Credentials};
 use crate::binary::{self, Found, MAGIC_REQUEST};
 use crate::error::{Refusal, Refused};
@@ -247,6 +248,10 @@ impl Decoder {
         let end = memchr::memrchr(b' ', part).unwrap_or(0);
         let whole = part.get(..end).unwrap_or(&[]);
         match text::parse(whole) {
+            Ok(Line::Text(text::Command::Get(_))) if cuts_a_long_key(part, end) => {
+                self.phase = Phase::SkipLine;
+                (end, Some(refused(Refusal::BadFormat)))
+            }
             Ok(Line::Text(text::Command::Get(get))) => {
                 self.phase = Phase::Keys { cas: get.cas, touch: get.touch.is_some() };
                 // Back in `keys`.
@@ -276,9 +281,8 @@ impl Decoder {
                 (line, consumed, false)
             }
             Cut::TooLong(part) => match memchr::memrchr(b' ', part) {
-                Some(end) => (part.get(..end).unwrap_or(&[]), end, true),
-                // One key longer than a line may be.
-                None => {
+                Some(end) if !cuts_a_long_key(part, end) => (part.get(..end).unwrap_or(&[]), end, true),
+                _ => {
                     self.phase = Phase::SkipLine;
                     return (part.len(), Some(refused(Refusal::BadFormat)));
                 }
@@ -410,6 +414,11 @@ fn cut<'a>(input: &'a [u8], limits: &Limits) -> Cut<'a> {
         None if part.len() < line_max => Cut::Nothing,
         None => Cut::TooLong(part),
     }
+}
+
+/// Whether what stands behind the last blank is more than a key can be, without its end in sight.
+const fn cuts_a_long_key(part: &[u8], blank: usize) -> bool {
+    part.len() - blank > KEY_MAX + 1
 }
 
 fn is_get(line: &[u8]) -> bool {

@@ -17,8 +17,7 @@
 //!
 //! The reference is memcached 1.6.45: `doc/protocol.txt`, and what its server answers where that says nothing.
 //! Differences, all of them in what no client in use sends: names of commands and of their options cannot be
-//! abbreviated; a number ends at its token's end; `version` and `quit` with arguments are errors (as memccapable
-//! demands); what remains of an unknown binary request is skipped exactly.
+//! abbreviated; a number ends at its token's end; what remains of an unknown binary request is skipped exactly.
 
 #![forbid(unsafe_code)]
 

@@ -9,6 +9,7 @@ mod checksums;
 mod icmp;
 mod ip;
 mod link;
+mod memcache;
 mod memif;
 mod net;
 mod stack;
@@ -18,6 +19,7 @@ pub use checksums::checksum;
 pub use icmp::{icmpv4, icmpv6, ndp};
 pub use ip::{ipv4, ipv6};
 pub use link::{arp, ethernet, vlan};
+pub use memcache::{memcache_binary, memcache_text, memcache_udp};
 pub use memif::memif;
 pub use net::net;
 pub use stack::stack;
@@ -35,6 +37,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("icmpv6", icmpv6),
     ("ipv4", ipv4),
     ("ipv6", ipv6),
+    ("memcache_binary", memcache_binary),
+    ("memcache_text", memcache_text),
+    ("memcache_udp", memcache_udp),
     ("memif", memif),
     ("ndp", ndp),
     ("net", net),

@@ -43,6 +43,8 @@ pub struct Get<'a> {
     pub recache: Option<i32>,
     /// T: its new time to live.
     pub touch: Option<i32>,
+    /// t stood before T, and tells the old one.
+    pub ttl_first: bool,
     /// E: the CAS unique of what N makes.
     pub new_cas: Option<u64>,
     /// q: a miss is not answered.
@@ -84,7 +86,8 @@ pub struct Set<'a> {
     pub compare: Option<u64>,
     /// E: its CAS unique.
     pub new_cas: Option<u64>,
-    /// I: with C in mode set or replace, a value with a unique below the item's is stored all the same, as stale.
+    /// I: with C in mode set or replace, a value with a unique below the item's is stored all the same: marked as
+    /// stale, with the time to live and the winner (Z) that the item had.
     pub invalidate: bool,
     /// N: append and prepend make an item that is not there, with this time to live.
     pub vivify: Option<i32>,
@@ -132,6 +135,8 @@ pub struct Arithmetic<'a> {
     pub vivify: Option<i32>,
     /// T: its new time to live.
     pub exptime: Option<i32>,
+    /// t stood before T, and tells the old one.
+    pub ttl_first: bool,
     /// C: only the item with this CAS unique.
     pub compare: Option<u64>,
     /// E: its new CAS unique.
@@ -188,6 +193,7 @@ fn get<'a>(key: &'a [u8], tokens: Tokens<'a>) -> Result<Command<'a>, Failed> {
         vivify: flags.vivify,
         recache: flags.recache,
         touch: flags.exptime,
+        ttl_first: flags.ttl_first,
         new_cas: flags.new_cas,
         quiet: flags.quiet,
         returns: flags.returns,
@@ -259,6 +265,7 @@ fn arithmetic<'a>(key: &'a [u8], tokens: Tokens<'a>) -> Result<Command<'a>, Fail
         initial: flags.initial,
         vivify: flags.vivify,
         exptime: flags.exptime,
+        ttl_first: flags.ttl_first,
         compare: flags.compare,
         new_cas: flags.new_cas,
         value: flags.value,

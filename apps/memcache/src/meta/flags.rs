@@ -81,6 +81,8 @@ pub(super) struct Flags {
     pub(super) invalidate: bool,
     pub(super) vivify: Option<i32>,
     pub(super) exptime: Option<i32>,
+    /// t stands before T.
+    pub(super) ttl_first: bool,
     pub(super) recache: Option<i32>,
     pub(super) client_flags: u32,
     pub(super) compare: Option<u64>,
@@ -133,7 +135,10 @@ impl Flags {
             b'x' => self.remove_value = true,
             b'I' => self.invalidate = true,
             b'N' => self.vivify = time()?,
-            b'T' => self.exptime = time()?,
+            b'T' => {
+                self.ttl_first = self.returns.iter().any(|what| what == Return::Ttl);
+                self.exptime = time()?;
+            }
             b'R' => self.recache = time()?,
             b'F' => self.client_flags = unsigned_32(rest).ok_or(Refusal::BadFormat)?,
             b'C' => self.compare = unique()?,

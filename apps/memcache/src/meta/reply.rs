@@ -232,3 +232,43 @@ fn ttl(sink: &mut impl Sink, left: Option<u32>) {
         None => sink.put(b" t-1"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::KEY_MAX;
+    use crate::meta::Command;
+
+    #[test]
+    fn an_answer_has_at_most_its_bound() {
+        let line = format!("x s t c f l h k O{}", "o".repeat(OPAQUE_MAX - 1));
+        let Ok(Command::Get(get)) = crate::meta::parse(b"mg", line.as_bytes()) else { panic!() };
+        let key = [0xff; KEY_MAX];
+        let item = Item {
+            key: &key,
+            base64_key: true,
+            len: u32::MAX,
+            flags: u32::MAX,
+            cas: u64::MAX,
+            ttl: Some(u32::MAX),
+            since_access: u32::MAX,
+            fetched: true,
+        };
+        let mut answer = Vec::new();
+        hit(&mut answer, &get.returns, &item, true, Lease { won: true, stale: true, sent: true });
+        assert!(answer.len() <= HEAD_MAX, "{}", answer.len());
+        answer.clear();
+        debug(&mut answer, &item, u32::MAX, u64::MAX);
+        assert!(answer.len() <= HEAD_MAX, "{}", answer.len());
+        answer.clear();
+        let counted_all =
+            Counted { key: &key, base64_key: true, number: u64::MAX, cas: u64::MAX, ttl: item.ttl };
+        counted(&mut answer, &get.returns, &counted_all, true);
+        assert!(answer.len() <= HEAD_MAX, "{}", answer.len());
+        answer.clear();
+        stored(&mut answer, Status::Done, &get.returns, &key, true, u64::MAX, u32::MAX);
+        assert!(answer.len() <= HEAD_MAX, "{}", answer.len());
+    }
+}

@@ -205,8 +205,6 @@ pub(crate) fn parse(line: &[u8]) -> Result<Line<'_>, Failed> {
         b"decr" => arithmetic(rest, true)?,
         b"delete" => delete(rest)?,
         b"touch" => touch(rest)?,
-        // Their 1.4 refused arguments, and memccapable still asks for it.
-        b"version" | b"quit" if Tokens::new(rest).next().is_some() => return Err(Refusal::Unknown.into()),
         b"version" => Command::Version,
         b"quit" => Command::Quit,
         b"verbosity" => {
