@@ -151,7 +151,7 @@ bitflags! {
         /// Segments shrank because something on the path swallows longer ones: the next acknowledgment proves it.
         const PATH_NEWS = 1 << 30;
         /// A full segment has been acknowledged, and nothing makes doubtful that the path carries more of them.
-        const FULL_PASSED = 1 << 22;
+        const FULL_PASSED = 1 << 28;
         /// Full segments were lost again and again, and a shorter one got through; no full one has since.
         const SUSPECTED = 1 << 23;
         /// `mss` grows by probes alone.
@@ -168,6 +168,9 @@ bitflags! {
         const ECN_HOLD = 1 << 21;
     }
 }
+
+// Each mark has a bit of its own.
+const _: () = assert!(<Marks as bitflags::Flags>::FLAGS.len() == Marks::all().bits().count_ones() as usize);
 
 /// Both window shifts in a byte: the peer's in the upper half, ours in the lower.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
