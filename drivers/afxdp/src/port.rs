@@ -5,7 +5,6 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use freeway_mem::{PacketPool, RxBurst, TxBurst};
 use freeway_port::{Armed, CounterVisit, Port, PortCounters, PortInfo, RxQueue, TxQueue};
@@ -42,12 +41,8 @@ pub struct Afxdp {
 struct Shown {
     label: String,
     reader: Option<VerdictReader>,
-    read_at: Option<Instant>,
     verdicts: Verdicts,
 }
-
-/// How old the program's counters may be when they are shown: they are ten system calls.
-const VERDICTS_AGE: Duration = Duration::from_millis(900);
 
 impl Afxdp {
     pub(crate) fn new(shared: Arc<Shared>, numbers: Vec<u32>) -> Self {
@@ -220,7 +215,8 @@ impl Port for Afxdp {
         counters
     }
 
-    /// What the XDP program made of the interface's frames, by the port of queue 0.
+    /// What the XDP program made of the interface's frames, by the port of queue 0. Ten system calls, as often as a
+    /// core publishes its counters.
     fn more_counters(&self, visit: &mut CounterVisit<'_>) {
         let Some(shown) = &self.verdicts else { return };
         let mut shown = shown.borrow_mut();
@@ -235,16 +231,12 @@ impl Shown {
         RefCell::new(Self {
             label: format!("xdp {}", shared.link.name),
             reader: shared.verdict_reader().ok(),
-            read_at: None,
             verdicts: Verdicts::default(),
         })
     }
 
     fn refresh(&mut self) {
-        if self.read_at.is_none_or(|at| at.elapsed() > VERDICTS_AGE)
-            && let Some(reader) = &mut self.reader
-        {
-            self.read_at = Some(Instant::now());
+        if let Some(reader) = &mut self.reader {
             // What the kernel does not tell stays what it told last.
             self.verdicts = reader.read().unwrap_or(self.verdicts);
         }

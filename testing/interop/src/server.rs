@@ -72,6 +72,22 @@ impl Server {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// What its threads have used of the processors, by the kernel's account.
+    ///
+    /// # Errors
+    ///
+    /// It has ended.
+    pub fn processor_time(&self) -> Result<Duration> {
+        let mut sum = Duration::ZERO;
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let path = thread?.path().join("schedstat");
+            let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            let nanoseconds = text.split_whitespace().next().context("nanoseconds")?.parse()?;
+            sum += Duration::from_nanos(nanoseconds);
+        }
+        Ok(sum)
+    }
+
     /// Asks it to end, by SIGTERM, and waits.
     ///
     /// # Errors

@@ -187,6 +187,88 @@ fn a_shared_address_serves_both() -> Result<()> {
     Ok(())
 }
 
+/// A client in a network that Linux reaches through a router, by a route that is not the default one.
+#[test]
+#[ignore = "needs root and the server's binary: cargo xtask interop"]
+fn linuxs_routes_are_freeways_too() -> Result<()> {
+    let Some(pair) = Pair::lay("afxdp_routes", 1, 1_500)? else { return Ok(()) };
+    pair.share()?;
+    pair.client.address("lo", "198.19.4.1/32")?;
+    let ask = || pair.client.run("curl -s -m 3 --interface 198.19.4.1 http://198.18.0.2/");
+    let start = || Server::start(&pair.host, &["--dev", DEVICE, "--shared-address"]);
+    let server = start()?;
+    ensure!(ask().is_err(), "an answer found a way that there is not");
+    server.stop()?;
+    pair.host.ip("route add 198.19.4.0/24 via 198.18.0.1")?;
+    let server = start()?;
+    ensure!(ask()?.contains("Freeway"), "no answer over the route");
+    server.stop()
+}
+
+/// What is for everybody is for Linux: a DHCP server beside Freeway, say.
+#[test]
+#[ignore = "needs root and the server's binary: cargo xtask interop"]
+fn broadcasts_are_linuxs() -> Result<()> {
+    for shared in [true, false] {
+        let Some(pair) = Pair::lay("afxdp_broadcast", 1, 1_500)? else { return Ok(()) };
+        let server = if shared {
+            pair.share()?;
+            Server::start(&pair.host, &["--dev", DEVICE, "--shared-address"])?
+        } else {
+            pair.host.address(SERVER, "198.18.0.3/24")?;
+            pair.serve(DEVICE, &[])?
+        };
+        // 255.255.255.255 leaves by the interface that a route names.
+        for (namespace, end) in [(&pair.client, CLIENT), (&pair.host, SERVER)] {
+            namespace.ip(&format!("route add 255.255.255.255/32 dev {end}"))?;
+        }
+        let open = |namespace: &Namespace, port: u16| -> Result<UdpSocket> {
+            let socket = namespace.enter(|| UdpSocket::bind(("0.0.0.0", port)))??;
+            socket.set_broadcast(true)?;
+            socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+            Ok(socket)
+        };
+        let (host, client) = (open(&pair.host, 67)?, open(&pair.client, 68)?);
+        let mut room = [0; 600];
+        for all in ["255.255.255.255", "198.18.0.255"] {
+            client.send_to(&[1; 300], (all, 67))?;
+            let (length, from) =
+                host.recv_from(&mut room).with_context(|| format!("{all}, shared {shared}"))?;
+            ensure!((length, from.port()) == (300, 68), "{length} bytes from {from}");
+            host.send_to(&[2; 320], (all, 68))?;
+            ensure!(client.recv(&mut room).with_context(|| format!("{all} back"))? == 320);
+        }
+        answers(&pair.client)?;
+        server.stop()?;
+    }
+    Ok(())
+}
+
+/// By the kernel's account, with all its threads: less than a hundredth of a processor.
+#[test]
+#[ignore = "needs root and the server's binary: cargo xtask interop"]
+fn an_idle_server_leaves_the_processor_alone() -> Result<()> {
+    for idle in ["sleep", "adaptive"] {
+        let Some(pair) = Pair::lay("afxdp_idle", 1, 1_500)? else { return Ok(()) };
+        let server = pair.serve(DEVICE, &["--idle", idle])?;
+        // Connections that are open and say nothing cost nothing either.
+        let streams = tcp::connect_many(&pair.client, at(SERVER_V4, port::ECHO), 100)?;
+        std::thread::sleep(Duration::from_secs(1));
+        let (before, begun) = (server.processor_time()?, Instant::now());
+        std::thread::sleep(Duration::from_secs(3));
+        let (used, elapsed) = (server.processor_time()? - before, begun.elapsed());
+        println!(
+            "{idle}: {used:?} of {elapsed:?}, {:.3}%",
+            100.0 * used.as_secs_f64() / elapsed.as_secs_f64()
+        );
+        ensure!(used > Duration::ZERO, "nothing was measured");
+        ensure!(used < elapsed / 100, "{idle}: {used:?} of {elapsed:?}");
+        drop(streams);
+        server.stop()?;
+    }
+    Ok(())
+}
+
 /// An address that Linux has and one that it has not, on one interface.
 #[test]
 #[ignore = "needs root and the server's binary: cargo xtask interop"]
