@@ -6,6 +6,8 @@
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc;
 use std::thread;
 
 use freeway_loadgen::{KernelServer, KernelService};
@@ -111,9 +113,14 @@ fn every_protocol_is_measured_over_memif() {
 #[test]
 fn a_server_of_linux_is_measured_by_the_same_tool() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut server = KernelServer::new(&[(port, KernelService::Echo)]).unwrap();
+    let (listening, is_listening) = mpsc::channel();
     // It ends with the process.
-    thread::spawn(move || server.run(&std::sync::atomic::AtomicBool::new(false)));
+    thread::spawn(move || {
+        let mut server = KernelServer::new(&[(port, KernelService::Echo)], None).unwrap();
+        listening.send(()).unwrap();
+        server.run(&AtomicBool::new(false)).unwrap();
+    });
+    is_listening.recv().unwrap();
     for (proto, more, counted) in [
         ("echo", &["--connections", "100"][..], "/requests_per_s"),
         ("echo", &["--rate", "2000"], "/requests_per_s"),

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,9 @@ use freeway_loadgen::{
 
 /// How long anything may take that will certainly happen.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is counted of a piece of work.
+type Count = fn(Reading) -> u64;
 
 /// Ports that nobody listens on just now.
 fn free_ports<const N: usize>() -> [u16; N] {
@@ -56,9 +59,14 @@ fn every_kind_of_work_is_done_over_loopback() {
     let mut threads = Threads { stop: Arc::clone(&stop), threads: Vec::new() };
     let ports =
         [(echo, KernelService::Echo), (sink, KernelService::Discard), (source, KernelService::Source)];
-    let mut server = KernelServer::new(&ports).unwrap();
     let stop_server = Arc::clone(&stop);
-    threads.threads.push(thread::spawn(move || server.run(&stop_server).unwrap()));
+    let (listening, is_listening) = mpsc::channel();
+    threads.threads.push(thread::spawn(move || {
+        let mut server = KernelServer::new(&ports, None).unwrap();
+        listening.send(()).unwrap();
+        server.run(&stop_server).unwrap();
+    }));
+    is_listening.recv().unwrap();
 
     let to = |port| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
     let targets = Targets { requests: to(echo), sink: to(sink), source: to(source), datagrams: to(echo) };
@@ -66,17 +74,19 @@ fn every_kind_of_work_is_done_over_loopback() {
     let config =
         LoadConfig { targets, sources, depth: 4, sockets: 2, ..LoadConfig::new(to(echo), CONNECTIONS) };
     let gauge = Gauge::default();
-    let mut load = KernelLoad::new(&config, Echo::new(100), gauge.clone()).unwrap();
-    threads.threads.push(thread::spawn(move || load.run(&stop).unwrap()));
+    let load_gauge = gauge.clone();
+    threads.threads.push(thread::spawn(move || {
+        KernelLoad::new(&config, Echo::new(100), load_gauge).unwrap().run(&stop).unwrap();
+    }));
 
     gauge.hold(CONNECTIONS);
     until(&gauge, "opening", |reading| reading.open == u64::from(CONNECTIONS));
-    let rate = Some(Rate { per_second: 20_000.0, arrivals: Arrivals::Constant });
+    let rate = Rate { per_second: 20_000.0, arrivals: Arrivals::Constant };
     let requests = |cause| Work::Requests(Requests { among: CONNECTIONS, cause });
-    let works: [(Work, fn(Reading) -> u64, u64); 8] = [
+    let works: [(Work, Count, u64); 8] = [
         (requests(Cause::SameAnswered), |reading| reading.answered, 5_000),
         (requests(Cause::AnyAnswered(20)), |reading| reading.answered, 5_000),
-        (requests(Cause::Time(rate.unwrap())), |reading| reading.answered, 2_000),
+        (requests(Cause::Time(rate)), |reading| reading.answered, 2_000),
         (Work::Sweep { in_flight: 7 }, |reading| reading.answered, u64::from(CONNECTIONS)),
         (Work::Churn { under_way: 8, rate: None }, |reading| reading.cycles, 500),
         (Work::Datagrams { in_flight: 16, rate: None }, |reading| reading.answered, 2_000),
@@ -104,9 +114,11 @@ fn a_server_that_is_not_there_is_counted() {
     let config =
         LoadConfig { sockets: 0, ..LoadConfig::new(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port), 3) };
     let stop = Arc::new(AtomicBool::new(false));
-    let mut load = KernelLoad::new(&config, Echo::new(8), gauge.clone()).unwrap();
-    let stop_load = Arc::clone(&stop);
-    let _threads = Threads { stop, threads: vec![thread::spawn(move || load.run(&stop_load).unwrap())] };
+    let (stop_load, load_gauge) = (Arc::clone(&stop), gauge.clone());
+    let load = thread::spawn(move || {
+        KernelLoad::new(&config, Echo::new(8), load_gauge).unwrap().run(&stop_load).unwrap();
+    });
+    let _threads = Threads { stop, threads: vec![load] };
     gauge.hold(3);
     let reading = until(&gauge, "refusal", |reading| reading.failed >= 3);
     assert_eq!((reading.open, reading.opened), (0, 0));

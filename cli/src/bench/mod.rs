@@ -277,7 +277,7 @@ fn measure<P: Protocol + Send + 'static>(
     let done = after.reading.since(before.reading);
     let per_s = |count: u64| count as f64 / seconds;
     Ok(Figures {
-        target: format!("{proto:?} {}", args.target.server).to_lowercase(),
+        target: format!("{}://{}", proto.name(), args.target.server),
         via: match &args.via {
             Via::Kernel => "kernel".to_owned(),
             Via::Device(device) => device.to_string(),

@@ -34,6 +34,11 @@ impl Proto {
         ("source", Self::Source),
     ];
 
+    /// Its name in a target.
+    pub(super) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, proto)| *proto == self).map_or("", |&(name, _)| name)
+    }
+
     /// Whether it goes by datagrams.
     pub(super) const fn is_udp(self) -> bool {
         matches!(self, Self::CacheUdp | Self::Udp)

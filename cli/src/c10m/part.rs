@@ -308,13 +308,13 @@ fn all_descriptors() -> Result<()> {
 
 fn kernel_server(pairs: &Pairs) -> Result<()> {
     all_descriptors()?;
-    let threads = Threads::start(&pairs.cpus, |_, stop, ready| {
+    let threads = Threads::start(&pairs.cpus, |number, stop, ready| {
         let ports = [
             (ECHO, KernelService::Echo),
             (DISCARD, KernelService::Discard),
             (CHARGEN, KernelService::Source),
         ];
-        let mut server = KernelServer::new(&ports)?;
+        let mut server = KernelServer::new(&ports, Some(Size::server(number)))?;
         ready();
         Ok(server.run(stop)?)
     })?;

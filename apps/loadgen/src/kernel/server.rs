@@ -4,6 +4,7 @@
 //! discards and generates, as `freeway serve` does.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -51,12 +52,13 @@ pub struct KernelServer {
 }
 
 impl KernelServer {
-    /// Listens on each port, of all addresses of both IP versions that there are.
+    /// Listens on each port of `addr`, or of all addresses of both IP versions that there are. A datagram's answer comes from
+    /// the address that Linux finds best, which is the one that was asked if that is the only one.
     ///
     /// # Errors
     ///
     /// A port is taken, or this process may not have it.
-    pub fn new(ports: &[(u16, KernelService)]) -> io::Result<Self> {
+    pub fn new(ports: &[(u16, KernelService)], addr: Option<IpAddr>) -> io::Result<Self> {
         let mut server = Self {
             poll: Poll::new()?,
             listeners: Vec::new(),
@@ -71,19 +73,21 @@ impl KernelServer {
                 if kind == SocketType::DGRAM && service != KernelService::Echo {
                     continue;
                 }
-                server.listen(port, service, kind, false)?;
+                let all = (Ipv4Addr::UNSPECIFIED.into(), Some(Ipv6Addr::UNSPECIFIED.into()));
+                let (first, second) = addr.map_or(all, |addr| (addr, None));
+                server.listen(SocketAddr::new(first, port), service, kind)?;
                 // There may be no IPv6 at all.
-                match server.listen(port, service, kind, true) {
-                    Err(error) if error.kind() != io::ErrorKind::AddrInUse => {}
-                    other => other?,
+                match second.map(|second| server.listen(SocketAddr::new(second, port), service, kind)) {
+                    Some(Err(error)) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
+                    _ => {}
                 }
             }
         }
         Ok(server)
     }
 
-    fn listen(&mut self, port: u16, service: KernelService, kind: SocketType, v6: bool) -> io::Result<()> {
-        let socket = serve(port, kind, v6)?;
+    fn listen(&mut self, at: SocketAddr, service: KernelService, kind: SocketType) -> io::Result<()> {
+        let socket = serve(at, kind)?;
         self.poll.add(&socket, LISTENER + self.listeners.len() as u64)?;
         self.listeners.push((socket, service, kind));
         Ok(())

@@ -1,7 +1,7 @@
 //! Linux's sockets as the kernel client and server use them: never waiting, edge-triggered.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
@@ -101,16 +101,15 @@ pub(super) fn datagrams(remote: SocketAddr, source: Option<IpAddr>) -> io::Resul
     Ok(socket)
 }
 
-/// A socket on `port` of all addresses, beside others on the same port: a listening one, or one for datagrams.
-pub(super) fn serve(port: u16, kind: SocketType, v6: bool) -> io::Result<OwnedFd> {
-    let any = if v6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
-    let socket = socket(any, kind)?;
+/// A socket at `at`, beside others there: a listening one, or one for datagrams.
+pub(super) fn serve(at: SocketAddr, kind: SocketType) -> io::Result<OwnedFd> {
+    let socket = socket(at.ip(), kind)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     sockopt::set_socket_reuseport(&socket, true)?;
-    if v6 {
+    if at.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
-    bind(&socket, &SocketAddr::new(any, port))?;
+    bind(&socket, &at)?;
     if kind == SocketType::STREAM {
         listen(&socket, BACKLOG)?;
     }
