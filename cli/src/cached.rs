@@ -2,7 +2,7 @@
 //!
 //! The cache's memory stays with the thread that mapped it, so it is no part of [`Services`], which may move.
 
-use freeway::{Application, Conn, Datagram, Ended, Instant, Stack, StopHandle};
+use freeway::{Application, Conn, Datagram, Ended, IcmpKind, Instant, Stack, StopHandle};
 use freeway_cache::CacheServer;
 
 use crate::services::{Service, Services, State};
@@ -75,6 +75,10 @@ impl Application for Cached {
 
     fn stalled(&mut self, conn: Conn<'_, State>) {
         self.services.stalled(conn);
+    }
+
+    fn path_error(&mut self, conn: Conn<'_, State>, kind: IcmpKind) {
+        self.services.path_error(conn, kind);
     }
 
     fn timer(&mut self, conn: Conn<'_, State>) {

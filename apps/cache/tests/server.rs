@@ -96,6 +96,9 @@ fn the_meta_commands_answer_as_memcached_does() {
             ("ms a 2 T90 F7\r\nhi\r\n", "HD\r\n"),
             ("mg a v f t s k Oxy\r\n", "VA 2 f7 t90 s2 ka Oxy\r\nhi\r\n"),
             ("mg a h\r\n", "HD h1\r\n"),
+            // What t tells depends on which side of T it stands.
+            ("mg a t T50\r\n", "HD t90\r\n"),
+            ("mg a T60 t\r\n", "HD t60\r\n"),
             ("mn\r\n", "MN\r\n"),
             ("ma n\r\n", "NF\r\n"),
             ("ma n N0 J13 v\r\n", "VA 2\r\n13\r\n"),

@@ -121,7 +121,9 @@ impl Server {
         let item = match get.touch.filter(|_| made.is_none()) {
             Some(exptime) => {
                 let touched = self.cache.touch(hash, key, exptime).unwrap_or(item);
-                shown.ttl = self.cache.clock.left(self.cache.store.expiry(touched));
+                if !get.ttl_first {
+                    shown.ttl = self.cache.clock.left(self.cache.store.expiry(touched));
+                }
                 touched
             }
             None => item,
@@ -192,6 +194,7 @@ impl Server {
             }
             return;
         };
+        let old_ttl = self.cache.clock.left(self.cache.store.expiry(item));
         if let Some(exptime) = count.exptime {
             item = self.cache.touch(hash, key, exptime).unwrap_or(item);
         }
@@ -205,7 +208,7 @@ impl Server {
             base64_key: base64,
             number,
             cas: if shows_cas { self.cache.store.show_cas(item) } else { 0 },
-            ttl: new_ttl,
+            ttl: if count.ttl_first { old_ttl } else { new_ttl },
         };
         reply::counted(out, &count.returns, &counted, count.value);
     }
