@@ -7,13 +7,19 @@ use anyhow::{Context as _, Result, bail};
 use freeway::{Duration, HashKey};
 use freeway_httpd::handlers::{Echo, Events, Handler, Health, Info, Publish, Socket};
 use freeway_httpd::{
-    Changes, Config, Disk, Format, Library, LibraryConfig, Log, LogConfig, LogSender, Mesh, Parts, Route,
-    SiteConfig, Symlinks, Watching,
+    Certificate, Changes, Config, Disk, Format, Library, LibraryConfig, Log, LogConfig, LogSender, Mesh,
+    Parts, Route, SiteConfig, Symlinks, Tls, Watching,
 };
 
 /// The flags of the HTTP server.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Port of the HTTP server with TLS; 0 for none.
+    #[arg(long, default_value_t = 0, value_name = "PORT", help_heading = "HTTP")]
+    pub(crate) https: u16,
+    /// A certificate and its key in PEM, for these host names or for all others; repeatable. SIGHUP reads them anew.
+    #[arg(long, value_name = "[NAMES=]CHAIN:KEY", value_parser = certificate, help_heading = "HTTP")]
+    certificate: Vec<Certificate>,
     /// Folder that the HTTP server serves [default: a page that says it works]
     #[arg(long, value_name = "DIR", help_heading = "HTTP")]
     root: Option<PathBuf>,
@@ -83,6 +89,13 @@ fn site(text: &str) -> Result<SiteConfig, String> {
     Ok(SiteConfig { hosts, root: root.into() })
 }
 
+fn certificate(text: &str) -> Result<Certificate, String> {
+    let (names, files) = text.split_once('=').unwrap_or(("", text));
+    let (chain, key) = files.split_once(':').ok_or("[NAMES=]CHAIN:KEY has a colon between two files")?;
+    let names = names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    Ok(Certificate { names, chain: chain.into(), key: key.into() })
+}
+
 fn symlinks(text: &str) -> Result<Symlinks, String> {
     match text {
         "never" => Ok(Symlinks::Never),
@@ -138,12 +151,26 @@ pub(crate) struct Http {
     config: Config,
     handlers: Vec<String>,
     log: Option<LogConfig>,
+    tls: Option<Tls>,
 }
 
 /// What runs beside the cores.
 pub(crate) struct Helpers {
     _watching: Option<Watching>,
-    pub(crate) log: Option<Log>,
+    log: Option<Log>,
+    tls: Option<Tls>,
+}
+
+impl Helpers {
+    /// Opens the log anew and reads the certificates again.
+    pub(crate) fn refresh(&mut self) {
+        if let Some(log) = &self.log {
+            log.reopen();
+        }
+        if let Some(Err(error)) = self.tls.as_mut().map(Tls::reload) {
+            eprintln!("freeway: the certificates stay as they were: {error}");
+        }
+    }
 }
 
 impl Http {
@@ -190,17 +217,23 @@ impl Http {
         };
         let log = args.access_log.clone();
         let log = log.map(|path| LogConfig { path, format: args.log_format, waiting_max: 4_096 });
-        Ok(Self { library, config, handlers, log })
+        let tls = match (args.https, args.certificate.is_empty()) {
+            (0, true) => None,
+            (0, false) => bail!("--certificate needs --https with a port"),
+            (_, true) => bail!("--https needs a --certificate"),
+            (_, false) => Some(Tls::open(args.certificate.clone()).context("--certificate")?),
+        };
+        Ok(Self { library, config, handlers, log, tls })
     }
 
     /// One file under one path, and nothing else.
     pub(crate) fn of(library: Library) -> Self {
-        Self { library, config: Config::default(), handlers: Vec::new(), log: None }
+        Self { library, config: Config::default(), handlers: Vec::new(), log: None, tls: None }
     }
 
     /// A server's parts for each of `cores`, and what runs beside them.
     pub(crate) fn start(self, cores: usize, key: HashKey) -> Result<(Vec<Parts>, Helpers)> {
-        let Self { mut library, config, handlers, log } = self;
+        let Self { mut library, config, handlers, log, mut tls } = self;
         let mut senders: Vec<Option<LogSender>> = (0..cores).map(|_| None).collect();
         let log = match log {
             Some(config) => {
@@ -222,9 +255,10 @@ impl Http {
                 topics: 1,
                 mesh,
                 log,
+                tls: tls.as_mut().map(Tls::feed),
                 key,
             });
         }
-        Ok((parts, Helpers { _watching: Some(library.watch()?), log }))
+        Ok((parts, Helpers { _watching: Some(library.watch()?), log, tls }))
     }
 }

@@ -148,13 +148,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let handle = signals.handle();
     let drain = Duration::from_secs(args.drain);
     let waiter = thread::spawn(move || {
+        let mut helpers = helpers;
         for signal in signals.forever() {
             if signal != SIGHUP {
                 break;
             }
-            if let Some(log) = &helpers.log {
-                log.reopen();
-            }
+            helpers.refresh();
         }
         ending.store(true, Ordering::Relaxed);
         let deadline = std::time::Instant::now() + drain;
@@ -209,7 +208,9 @@ fn plan(args: &Args) -> Result<Plan> {
     let cache = cache(args, cpus.as_ref().map_or(1, Vec::len)).map_err(&mut note).ok();
     let host = host(args, cpus.as_ref().map_or(1, Vec::len)).map_err(&mut note).ok();
     match (addresses, ports, cpus, host, http, cache) {
-        (Some(addresses), Some(ports), Some(cpus), Some(host), Some(http), Some(cache)) if wrong.is_empty() => {
+        (Some(addresses), Some(ports), Some(cpus), Some(host), Some(http), Some(cache))
+            if wrong.is_empty() =>
+        {
             Ok(Plan { addresses, ports, cpus, host, http, cache })
         }
         _ => bail!("{}", wrong.join("\nfreeway: ")),
@@ -259,6 +260,7 @@ fn ports(args: &Args) -> Result<Vec<(Service, u16)>> {
         (Service::Discard, args.discard),
         (Service::Chargen, args.chargen),
         (Service::Http, args.http),
+        (Service::Https, args.web.https),
         (Service::Cache, args.cache),
         (Service::CacheUdp, args.cache_udp),
     ];
@@ -277,7 +279,7 @@ fn ports(args: &Args) -> Result<Vec<(Service, u16)>> {
     }
     if ports.is_empty() {
         bail!(
-            "there is no service to serve: give one of --echo, --discard, --chargen, --http and --cache a port"
+            "there is no service to serve: give one of --echo, --discard, --chargen, --http, --https and --cache a port"
         );
     }
     Ok(ports)

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use freeway::{
-    AcceptLimits, Application, Conn, ConnId, Datagram, Ended, Instant, ListenConfig, ListenerId, Stack,
-    TcpConfig,
+    AcceptLimits, Application, Conn, ConnId, CounterVisit, Datagram, Ended, Instant, ListenConfig,
+    ListenerId, Stack, TcpConfig,
 };
 use freeway_cache::CacheState;
 use freeway_echo::chargen::{Chargen, Position};
 use freeway_echo::{discard, echo};
-use freeway_httpd::{HoldsHttp, HttpState, Parts, Server};
+use freeway_httpd::{HoldsHttp, HttpCounters, HttpState, Parts, Server};
 
 /// A service's number, which each of its connections and datagrams carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,11 +23,12 @@ pub(crate) enum Service {
     Cache,
     /// The cache over UDP, which is off unless asked for.
     CacheUdp,
+    Https,
 }
 
 impl Service {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Echo, Self::Discard, Self::Chargen, Self::Http, Self::Cache, Self::CacheUdp];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Echo, Self::Discard, Self::Chargen, Self::Http, Self::Cache, Self::CacheUdp, Self::Https];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -37,11 +38,17 @@ impl Service {
             Self::Http => "http",
             Self::Cache => "cache",
             Self::CacheUdp => "cache-udp",
+            Self::Https => "https",
         }
     }
 
     pub(crate) fn of(number: u16) -> Option<Self> {
         Self::ALL.get(usize::from(number)).copied()
+    }
+
+    /// Whether it is the HTTP server's, with TLS or without.
+    pub(crate) const fn is_http(self) -> bool {
+        matches!(self, Self::Http | Self::Https)
     }
 
     /// Whether it accepts connections.
@@ -51,7 +58,7 @@ impl Service {
 
     /// Whether it answers datagrams.
     pub(crate) const fn has_udp(self) -> bool {
-        !matches!(self, Self::Http | Self::Cache)
+        !matches!(self, Self::Http | Self::Https | Self::Cache)
     }
 }
 
@@ -155,7 +162,7 @@ impl Services {
         let connections: Vec<ConnId> = stack.connections().map(|(id, _)| id).collect();
         for id in connections {
             if let Some(mut conn) = stack.conn(id)
-                && Service::of(conn.service()) == Some(Service::Http)
+                && Service::of(conn.service()).is_some_and(Service::is_http)
             {
                 http.end(&mut conn);
             }
@@ -172,7 +179,7 @@ impl Services {
                     chargen.pump(&mut conn, State::chargen);
                 }
             }
-            Some(Service::Http) => {
+            Some(Service::Http | Service::Https) => {
                 if let Some(http) = &mut self.http {
                     http.pump(&mut conn);
                 }
@@ -189,7 +196,7 @@ impl Application for Services {
         for &(service, port) in &self.ports {
             let mut listen =
                 ListenConfig { service: service as u16, tcp: self.tcp, ..ListenConfig::new(port) };
-            if service == Service::Http {
+            if service.is_http() {
                 listen.limits = self.http_limits;
             }
             // The ports were checked to differ before anything started.
@@ -227,9 +234,9 @@ impl Application for Services {
                     chargen.pump(&mut conn, State::chargen);
                 }
             }
-            Some(Service::Http) => {
+            Some(service @ (Service::Http | Service::Https)) => {
                 if let Some(http) = &mut self.http {
-                    http.accepted(&mut conn);
+                    http.accepted(&mut conn, service == Service::Https);
                 }
             }
             _ => {}
@@ -245,7 +252,7 @@ impl Application for Services {
     }
 
     fn timer(&mut self, mut conn: Conn<'_, State>) {
-        if Service::of(conn.service()) == Some(Service::Http)
+        if Service::of(conn.service()).is_some_and(Service::is_http)
             && let Some(http) = &mut self.http
         {
             http.timer(&mut conn);
@@ -253,10 +260,18 @@ impl Application for Services {
     }
 
     fn closed(&mut self, stack: &mut Stack<State>, ended: Ended<State>) {
-        if Service::of(ended.service) == Some(Service::Http)
+        if Service::of(ended.service).is_some_and(Service::is_http)
             && let Some(http) = &mut self.http
         {
             http.closed(stack, &ended);
+        }
+    }
+
+    fn counters(&self, visit: &mut CounterVisit<'_>) {
+        if let Some(http) = &self.http {
+            visit("http", &mut http.counters().iter());
+        } else {
+            visit("http", &mut HttpCounters::default().iter());
         }
     }
 
@@ -268,7 +283,8 @@ impl Application for Services {
                     chargen.datagram(stack, datagram);
                 }
             }
-            Some(Service::Discard | Service::Http | Service::Cache | Service::CacheUdp) | None => {}
+            Some(Service::Discard | Service::Http | Service::Https | Service::Cache | Service::CacheUdp)
+            | None => {}
         }
     }
 }

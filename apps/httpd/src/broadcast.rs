@@ -77,6 +77,15 @@ impl Mesh {
     }
 }
 
+/// Bytes that both a stack and this core refer to.
+struct Shared(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 /// A place for a subscriber.
 #[derive(Clone, Copy)]
 enum Place {
@@ -131,6 +140,8 @@ struct Round {
     topic: u8,
     events: Lent,
     socket: Lent,
+    /// The bytes of both, for connections that cannot refer to them.
+    bytes: [Arc<Vec<u8>>; 2],
     next: usize,
 }
 
@@ -192,12 +203,19 @@ impl Broadcasts {
         if self.topics.get(usize::from(message.topic)).is_none_or(|topic| topic.len == 0) {
             return;
         }
-        let Some(events) = stack.lend(Rc::new(event(&message.bytes))) else { return };
-        let Some(socket) = stack.lend(Rc::new(frame(&message.bytes))) else {
+        let bytes = [Arc::new(event(&message.bytes)), Arc::new(frame(&message.bytes))];
+        let [events, socket] = bytes.clone();
+        let Some(events) = stack.lend(Rc::new(Shared(events))) else { return };
+        let Some(socket) = stack.lend(Rc::new(Shared(socket))) else {
             stack.take_back(events);
             return;
         };
-        self.rounds.push_back(Round { topic: message.topic, events, socket, next: 0 });
+        self.rounds.push_back(Round { topic: message.topic, events, socket, bytes, next: 0 });
+    }
+
+    /// The bytes of the message at hand, in the form of events or of a WebSocket.
+    pub(crate) fn bytes(&self, is_socket: bool) -> Option<Arc<Vec<u8>>> {
+        self.rounds.front().map(|round| Arc::clone(&round.bytes[usize::from(is_socket)]))
     }
 
     /// The next subscriber of the message at hand, and who will come `ahead` places later; `None` when all have been

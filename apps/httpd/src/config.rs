@@ -42,6 +42,11 @@ pub struct Config {
     pub disk_buffers: u32,
     /// Bytes of each. Default 128 KiB.
     pub disk_buffer: u32,
+    /// Connections with TLS. Past it they are reset. Default 8,192; each has some 10 KiB in rustls's hands.
+    pub tls_max: u32,
+    /// Buffers for bytes on their way through TLS, up to four for each connection that is at it. A connection that finds
+    /// none is reset. Default 256, 33 KiB each: 8 MiB a core if there is TLS.
+    pub tls_buffers: u32,
     /// Subscribers of one topic of a core. Default 65,536; 12 bytes each, for every topic.
     pub subscribers_max: u32,
     /// Subscribers that one turn sends a message to. Default 512, some 200 µs.
@@ -73,6 +78,8 @@ impl Default for Config {
             addresses_max: 1 << 16,
             disk_buffers: 64,
             disk_buffer: 128 << 10,
+            tls_max: 8_192,
+            tls_buffers: 256,
             subscribers_max: 1 << 16,
             broadcast_step: 512,
             broadcast_queue: 64,

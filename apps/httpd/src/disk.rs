@@ -143,9 +143,14 @@ impl Disk {
         if self.buffers.is_empty() { None } else { self.waiting.pop_front() }
     }
 
-    /// Whether reads are under way.
-    pub(crate) const fn is_busy(&self) -> bool {
-        self.under_way > 0
+    /// Whether reads are under way, or exchanges wait for a buffer that is there.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.under_way > 0 || self.is_wanted() && !self.buffers.is_empty()
+    }
+
+    /// Whether exchanges wait for buffers: nobody should keep one without need.
+    pub(crate) fn is_wanted(&self) -> bool {
+        !self.waiting.is_empty()
     }
 }
 

@@ -125,6 +125,11 @@ impl Server {
         download: &mut Download,
         end: u64,
     ) -> Result<usize, Progress> {
+        // Nothing is read before it can be written.
+        if download.chunk.is_none() && io.room() == 0 {
+            io.want_room();
+            return Err(Progress::Waits);
+        }
         if download.chunk.is_none() {
             download.chunk = download.next.take().map(|chunk| (chunk, 0));
         }
@@ -143,6 +148,21 @@ impl Server {
             self.read_ahead(place, serial, download, end);
         }
         Ok(count)
+    }
+
+    /// Gives back what was read and cannot be written now, if others wait for buffers: a client that reads slowly would
+    /// keep them from everybody. It is read again.
+    pub(crate) fn yield_buffers(&mut self, download: &mut Download) {
+        if !self.disk.is_wanted() || download.reading {
+            return;
+        }
+        let chunk = download.chunk.take().map(|(chunk, _)| chunk);
+        for chunk in chunk.into_iter().chain(download.next.take()) {
+            self.disk.give_back(chunk.buffer);
+        }
+        if let Some(span) = download.spans.get(download.done) {
+            download.read_to = span.start;
+        }
     }
 
     fn read_ahead(&mut self, place: u32, serial: u32, download: &mut Download, end: u64) {

@@ -157,6 +157,7 @@ impl Server {
             match progress {
                 Progress::Done => self.end_download(download),
                 Progress::Waits => {
+                    self.yield_buffers(&mut download);
                     if let Some(exchange) = self.exchanges.get_mut(place) {
                         exchange.sending = Sending::Document(download);
                     }

@@ -29,6 +29,7 @@ mod server;
 mod shelf;
 mod socket;
 mod state;
+mod tls;
 mod tree;
 
 pub use broadcast::Mesh;
@@ -40,4 +41,5 @@ pub use library::{Changes, Feed, Library, LibraryConfig, LibraryError, SiteConfi
 pub use log::{Format, Log, LogConfig, LogSender};
 pub use server::{Parts, Route, Server};
 pub use state::{HoldsHttp, HttpState};
+pub use tls::{Certificate, Tls, TlsError, TlsFeed};
 pub use tree::Tree;

@@ -28,6 +28,7 @@ use crate::prefix::Prefixes;
 use crate::rates::Rates;
 use crate::shelf::Shelf;
 use crate::state::{HoldsHttp, HttpState, NONE, Phase, Ticks};
+use crate::tls::{Secure, Sessions, TlsFeed};
 
 /// How often a core looks for parts from disk while it waits for some.
 const DISK_LOOK: Duration = Duration::from_micros(100);
@@ -62,6 +63,8 @@ pub struct Parts {
     pub mesh: Mesh,
     /// Where it logs.
     pub log: Option<LogSender>,
+    /// Its certificates, if it has TLS.
+    pub tls: Option<TlsFeed>,
     /// What spreads addresses over the table of rates.
     pub key: HashKey,
 }
@@ -78,6 +81,7 @@ pub struct Server {
     pub(crate) rates: Option<Rates>,
     pub(crate) log: Option<LogSender>,
     pub(crate) counters: HttpCounters,
+    tls: Option<Sessions>,
     /// The log's entry of the request at hand.
     pub(crate) entry: Option<Box<Entry>>,
     /// A request whose head lies in several frames is put together here.
@@ -111,7 +115,7 @@ pub(crate) enum Next {
 impl Server {
     /// Lends all documents to `stack`.
     pub fn new<S: HoldsHttp>(parts: Parts, stack: &mut Stack<S>) -> Self {
-        let Parts { config, feed, disk, routes, topics, mesh, log, key } = parts;
+        let Parts { config, feed, disk, routes, topics, mesh, log, tls, key } = parts;
         let scratch = (config.limits.head as usize).max(1_024);
         Self {
             shelf: Shelf::new(feed, stack),
@@ -123,6 +127,7 @@ impl Server {
             rates: Rates::new(config.requests_per_second, config.requests_burst, config.addresses_max, key),
             log,
             counters: HttpCounters::default(),
+            tls: tls.map(|feed| Sessions::new(feed, config.tls_max, config.tls_buffers)),
             entry: None,
             scratch: vec![0; scratch].into(),
             spans: ArrayVec::new(),
@@ -153,17 +158,31 @@ impl Server {
 
     // ---- events ----
 
-    /// A peer has opened a connection.
-    pub fn accepted<S: HoldsHttp>(&mut self, conn: &mut Conn<'_, S>) {
+    /// A peer has opened a connection, which begins with TLS or not.
+    pub fn accepted<S: HoldsHttp>(&mut self, conn: &mut Conn<'_, S>, secure: bool) {
         self.counters.connections += 1;
         let now = conn.stack().now();
-        *conn.state().http() = HttpState { since: Ticks::of(now), ..HttpState::default() };
+        let mut state = HttpState { since: Ticks::of(now), ..HttpState::default() };
+        if secure {
+            let Some(place) = self.tls.as_mut().and_then(Sessions::open) else {
+                self.counters.refused_tls += 1;
+                *conn.state().http() = HttpState { phase: Phase::Draining, ..state };
+                conn.abort();
+                return;
+            };
+            state.tls = place;
+        }
+        *conn.state().http() = state;
         conn.set_timer(some(self.config.header_timeout));
     }
 
     /// Something has arrived, or there is room again.
     pub fn pump<S: HoldsHttp>(&mut self, conn: &mut Conn<'_, S>) {
         let mut state = *conn.state().http();
+        if state.tls != NONE && state.phase != Phase::Draining {
+            self.secure(conn, state, Self::drive);
+            return;
+        }
         let mut io = Plain::new(conn);
         let mut next = self.run(&mut io, &mut state);
         io.flush();
@@ -177,6 +196,10 @@ impl Server {
     /// The time of a connection has come.
     pub fn timer<S: HoldsHttp>(&mut self, conn: &mut Conn<'_, S>) {
         let mut state = *conn.state().http();
+        if state.tls != NONE && state.phase != Phase::Draining {
+            self.secure(conn, state, |server, io, state| server.patience(io, state));
+            return;
+        }
         let mut io = Plain::new(conn);
         let next = self.patience(&mut io, &mut state);
         io.flush();
@@ -187,7 +210,11 @@ impl Server {
     pub fn closed<S: HoldsHttp>(&mut self, stack: &mut Stack<S>, ended: &Ended<S>) {
         let _ = stack;
         let mut state = ended.state;
-        self.forget(*state.http());
+        let state = *state.http();
+        self.forget(state);
+        if let Some(sessions) = &mut self.tls {
+            sessions.close(state.tls);
+        }
     }
 
     /// A turn goes by.
@@ -232,6 +259,66 @@ impl Server {
             };
             if next != Next::Again {
                 return next;
+            }
+        }
+    }
+
+    /// Does something on a connection with TLS, and what follows from it.
+    fn secure<S: HoldsHttp>(
+        &mut self,
+        conn: &mut Conn<'_, S>,
+        mut state: HttpState,
+        work: impl FnOnce(&mut Self, &mut Secure<'_, '_, S>, &mut HttpState) -> Next,
+    ) {
+        let Some(sessions) = &mut self.tls else { return conn.abort() };
+        let Some(mut session) = sessions.take(state.tls) else { return conn.abort() };
+        let mut spare = std::mem::take(sessions.spare());
+        let mut io = Secure::new(conn, &mut session, &mut spare);
+        let ending = io.session.ending;
+        let mut next = match ending {
+            // Only the last bytes are still to go.
+            Some(ending) if io.finish(false) => ending,
+            Some(_) => Next::Wait,
+            None => work(self, &mut io, &mut state),
+        };
+        if io.session.ending.is_none() && matches!(next, Next::Close | Next::Drain) && !io.finish(true) {
+            io.session.ending = Some(next);
+            next = Next::WaitFor(self.config.rate_interval);
+        }
+        io.flush();
+        self.counters.tls_handshakes += u64::from(io.opened);
+        if io.failed && next != Next::Abort {
+            self.counters.tls_failed += 1;
+            next = Next::Abort;
+        }
+        if let Some(sessions) = &mut self.tls {
+            *sessions.spare() = spare;
+            sessions.put_back(state.tls, session);
+        }
+        self.settle(conn, state, next);
+    }
+
+    /// Takes what has arrived through TLS, and runs on it.
+    fn drive<S: HoldsHttp>(&mut self, io: &mut Secure<'_, '_, S>, state: &mut HttpState) -> Next {
+        let mut timer = None;
+        loop {
+            let moved = io.receive();
+            if io.failed {
+                return Next::Wait;
+            }
+            if !io.is_open() {
+                return if io.is_over() || io.conn.at_end() { Next::Close } else { Next::Wait };
+            }
+            let next = self.run(io, state);
+            io.flush();
+            match next {
+                Next::Wait => {}
+                Next::WaitFor(time) => timer = Some(time),
+                over => return over,
+            }
+            // There may be more where it came from, now that there is room.
+            if !moved {
+                return timer.map_or(Next::Wait, Next::WaitFor);
             }
         }
     }
@@ -341,6 +428,19 @@ impl Server {
                 || conn.send_room() < lent.len();
             if is_behind {
                 self.counters.broadcast_skipped += 1;
+                continue;
+            }
+            if state.tls != NONE {
+                if let Some(bytes) = self.broadcasts.bytes(state.phase == Phase::Socket) {
+                    self.secure(&mut conn, state, |server, io, _| {
+                        if io.put(&[&bytes]) {
+                            server.counters.broadcast += 1;
+                        } else {
+                            server.counters.broadcast_skipped += 1;
+                        }
+                        Next::Wait
+                    });
+                }
                 continue;
             }
             if conn.lend(lent, 0..lent.len()) < lent.len() {

@@ -160,9 +160,9 @@ pub use freeway_runtime::{
 pub use freeway_stack::net::{Cidr, IcmpKind, IfaceId, Unreachable};
 pub use freeway_stack::udp::{BindError, Datagram, UdpId};
 pub use freeway_stack::{
-    AcceptLimits, Application, CloseReason, ConfigureError, Conn, ConnId, ConnectConfig, ConnectError, Ended,
-    FastOpen, Lent, ListenConfig, ListenError, ListenerCounters, ListenerId, ListenerReport, Overflow, Stack,
-    StackConfig, SynCookies,
+    AcceptLimits, Application, CloseReason, ConfigureError, Conn, ConnId, ConnectConfig, ConnectError,
+    CounterVisit, Ended, FastOpen, Lent, ListenConfig, ListenError, ListenerCounters, ListenerId,
+    ListenerReport, Overflow, Stack, StackConfig, SynCookies,
 };
 pub use freeway_tcp as tcp;
 pub use freeway_tcp::Config as TcpConfig;

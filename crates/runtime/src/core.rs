@@ -277,6 +277,7 @@ impl<A: Application> Tally for Core<A> {
         visit("udp", &mut udp.iter());
         visit("tcp", &mut tcp.iter());
         visit("tables", &mut fill_levels(&self.stack.occupancy()));
+        self.app.counters(visit);
         for link in &self.links {
             link.visit(visit);
         }

@@ -85,7 +85,16 @@ pub trait Application {
     fn datagram(&mut self, stack: &mut Stack<Self::Conn>, datagram: Datagram) {
         let _ = (stack, datagram);
     }
+
+    /// Shows its counters to `visit`, group by group: a name, then each counter's name and value; the same groups and
+    /// counters each time. They appear beside the stack's.
+    fn counters(&self, visit: &mut CounterVisit<'_>) {
+        let _ = visit;
+    }
 }
+
+/// Is shown one group of counters at a time: its name, then each counter's name and value.
+pub type CounterVisit<'a> = dyn FnMut(&str, &mut dyn Iterator<Item = (&'static str, u64)>) + 'a;
 
 /// A connection that is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -34,7 +34,7 @@ pub mod steer;
 pub mod tcp;
 pub mod udp;
 
-pub use application::{Application, CloseReason, Ended};
+pub use application::{Application, CloseReason, CounterVisit, Ended};
 pub use config::{ConfigError, StackConfig};
 pub use stack::{Stack, StackCounters};
 pub use tcp::{

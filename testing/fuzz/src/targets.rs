@@ -1,4 +1,4 @@
-//! The fuzz targets: one function for each parser, one for a memif's handshake, and two for the whole host.
+//! The fuzz targets: one function for each parser, one for HTTP's requests, one for a memif's handshake, and two for the whole host.
 //!
 //! A parser's does three things with its bytes. It walks every accessor of a view made without a check, which must not
 //! panic; it parses; and, where that succeeds, it writes the representation out and parses it again, which must give
@@ -6,6 +6,7 @@
 //! of it in the end.
 
 mod checksums;
+mod http;
 mod icmp;
 mod ip;
 mod link;
@@ -16,6 +17,7 @@ mod stack;
 mod transport;
 
 pub use checksums::checksum;
+pub use http::http;
 pub use icmp::{icmpv4, icmpv6, ndp};
 pub use ip::{ipv4, ipv6};
 pub use link::{arp, ethernet, vlan};
@@ -33,6 +35,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("arp", arp),
     ("checksum", checksum),
     ("ethernet", ethernet),
+    ("http", http),
     ("icmpv4", icmpv4),
     ("icmpv6", icmpv6),
     ("ipv4", ipv4),

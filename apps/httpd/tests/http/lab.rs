@@ -9,12 +9,13 @@ use freeway::{
     Application, Conn, ConnId, ConnectConfig, Core, Duration, Ended, HashKey, HostConfig, Instant, Interface,
     ListenConfig, Mailboxes, Secrets, Seed, Stack,
 };
-use freeway_httpd::{Config, Disk, HttpState, Library, Mesh, Parts, Route, Server};
+use freeway_httpd::{Config, Disk, HttpState, Library, Mesh, Parts, Route, Server, TlsFeed};
 
 /// The server as an application of its own.
 pub struct Site {
     parts: Option<Parts>,
     server: Option<Server>,
+    secure: bool,
 }
 
 impl Application for Site {
@@ -30,7 +31,8 @@ impl Application for Site {
     }
 
     fn accepted(&mut self, mut conn: Conn<'_, HttpState>) {
-        self.server.as_mut().unwrap().accepted(&mut conn);
+        let secure = self.secure;
+        self.server.as_mut().unwrap().accepted(&mut conn, secure);
     }
 
     fn readable(&mut self, mut conn: Conn<'_, HttpState>) {
@@ -115,12 +117,20 @@ pub struct Plan {
     pub library: Library,
     pub routes: Vec<Route>,
     pub topics: usize,
+    /// All connections begin with TLS if there is one.
+    pub tls: Option<TlsFeed>,
 }
 
 impl Plan {
     pub fn new(documents: &[(&str, &[u8])]) -> Self {
         let documents = documents.iter().map(|(path, bytes)| ((*path).to_owned(), Arc::from(*bytes)));
-        Self { config: Config::default(), library: Library::of(documents), routes: Vec::new(), topics: 1 }
+        Self {
+            config: Config::default(),
+            library: Library::of(documents),
+            routes: Vec::new(),
+            topics: 1,
+            tls: None,
+        }
     }
 
     pub fn start(mut self) -> Lab {
@@ -143,9 +153,11 @@ impl Plan {
             topics: self.topics,
             mesh: Mesh::new(1).remove(0),
             log: None,
+            tls: self.tls,
             key: HashKey::new([1, 2]),
         };
-        let site = Site { parts: Some(parts), server: None };
+        let secure = parts.tls.is_some();
+        let site = Site { parts: Some(parts), server: None, secure };
         let interface = Interface::new(left).address("198.18.0.2/24".parse().unwrap());
         let server = host.build(Mailboxes::single().unwrap(), now, site, [interface]).unwrap();
         let interface = Interface::new(right).address("198.18.0.3/24".parse().unwrap());

@@ -6,3 +6,4 @@ mod handlers;
 mod lab;
 mod patience;
 mod requests;
+mod secure;
