@@ -13,6 +13,8 @@ use freeway_httpd::{
 
 /// The flags of the HTTP server.
 #[derive(Debug, clap::Args)]
+// Its group would have the name of the one that it is flattened into, which clap refuses in debug builds.
+#[group(skip)]
 pub(crate) struct Args {
     /// Port of the HTTP server with TLS; 0 for none.
     #[arg(long, default_value_t = 0, value_name = "PORT", help_heading = "HTTP")]

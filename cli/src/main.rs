@@ -13,6 +13,7 @@ mod demo;
 mod device;
 mod doctor;
 mod http;
+mod memcached;
 mod memif;
 mod open;
 mod serve;
@@ -34,6 +35,8 @@ struct Cli {
 enum Command {
     /// Serves echo, discard, chargen and HTTP on a device.
     Serve(Box<serve::Args>),
+    /// The cache with memcached's flags.
+    Memcached(Box<memcached::Args>),
     /// Loads a server, on Freeway's own stack or on Linux's sockets, and measures it.
     Bench(Box<bench::Args>),
     /// The whole challenge on this machine: ten million connections, and what they can do.
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::C10m(args) => c10m::run(&args),
         Command::Part(args) => c10m::part::run(&args),
+        Command::Memcached(args) => memcached::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Top(args) => ask::top(&args),
         Command::Stats(args) => ask::stats(&args),

@@ -18,6 +18,7 @@ use freeway::{
 use freeway_afxdp::{LinuxRoute, Transport};
 use freeway_cache::{CacheConfig, CacheServer, StoreConfig};
 use freeway_control::{Server as AdminServer, admin};
+use freeway_memcache::Protocol;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -97,6 +98,9 @@ pub(crate) struct Args {
     /// Whether a client may end the process by the cache's command shutdown.
     #[arg(long)]
     cache_shutdown: bool,
+    /// What `freeway memcached` sets besides.
+    #[arg(skip)]
+    pub(crate) cache_settings: CacheSettings,
     /// What a core does when there is nothing to do: sleep, adaptive or spin.
     #[arg(long, default_value = "adaptive")]
     idle: Idle,
@@ -109,6 +113,26 @@ pub(crate) struct Args {
     drain: u64,
     #[command(flatten)]
     web: http::Args,
+}
+
+/// Settings of the cache that have no flag here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct CacheSettings {
+    pub(crate) protocol: Protocol,
+    /// Names and passwords, `user:password` each.
+    pub(crate) users: Vec<String>,
+    /// Whether flush_all is allowed.
+    pub(crate) flush: bool,
+    /// Whether keys may be listed.
+    pub(crate) dump: bool,
+    /// Whether clients may watch.
+    pub(crate) watch: bool,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self { protocol: Protocol::default(), users: Vec::new(), flush: true, dump: true, watch: true }
+    }
 }
 
 /// What the flags come to, checked.
@@ -319,7 +343,14 @@ fn cache(args: &Args, cores: usize) -> Result<Option<CacheConfig>> {
     };
     store.mapped_bytes().context("--cache")?;
     let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let CacheSettings { protocol, users, flush, dump, watch } = args.cache_settings.clone();
+    let watchers_max = if watch { CacheConfig::default().watchers_max } else { 0 };
     Ok(Some(CacheConfig {
+        watchers_max,
+        protocol,
+        users,
+        flush,
+        dump,
         store,
         connections_max: args.max_connections,
         shutdown: args.cache_shutdown,

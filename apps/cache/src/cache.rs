@@ -661,11 +661,15 @@ impl Cache {
         self.counters.delete_hits += 1;
         let expiry = match tombstone.exptime {
             Some(exptime) => self.clock.expiry(exptime),
+            // What is left without its value is an item of its own, and lives for ever unless said.
+            None if tombstone.remove_value => self.clock.expiry(0),
             None => self.store.expiry(item),
         };
         if tombstone.remove_value {
             let flags = tombstone.flags;
-            let put = Put { key, hash, flags, expiry, cas: tombstone.new_cas, stale: tombstone.stale };
+            let kept = (!tombstone.stale).then(|| self.store.cas(item));
+            let cas = tombstone.new_cas.or(kept);
+            let put = Put { key, hash, flags, expiry, cas, stale: tombstone.stale };
             let empty = [Source::Bytes(b""), Source::Bytes(b"")];
             return match self.store.put(&put, empty, Some(item), now) {
                 Ok(_) => Deleted::Done,

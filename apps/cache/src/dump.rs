@@ -51,7 +51,8 @@ impl Server {
         out.put(number.format(item.record_len()).as_bytes());
         out.put(b" flags=");
         out.put(number.format(store.flags(item)).as_bytes());
-        out.put(b"\r\n");
+        // A bare line feed, as memcached has it here.
+        out.put(b"\n");
     }
 }
 

@@ -155,8 +155,19 @@ impl Report<'_> {
         number(show, "1:total_chunks", used / 8);
         number(show, "1:used_chunks", used / 8);
         number(show, "1:free_chunks", 0);
-        number(show, "1:get_hits", self.cache.counters.get_hits);
-        number(show, "1:cmd_set", self.cache.counters.cmd_set);
+        let counters = &self.cache.counters;
+        for (name, value) in [
+            ("1:get_hits", counters.get_hits),
+            ("1:cmd_set", counters.cmd_set),
+            ("1:delete_hits", counters.delete_hits),
+            ("1:incr_hits", counters.incr_hits),
+            ("1:decr_hits", counters.decr_hits),
+            ("1:cas_hits", counters.cas_hits),
+            ("1:cas_badval", counters.cas_badval),
+            ("1:touch_hits", counters.touch_hits),
+        ] {
+            number(show, name, value);
+        }
         number(show, "active_slabs", 1);
         number(show, "total_malloced", limit);
     }

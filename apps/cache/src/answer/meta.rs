@@ -38,9 +38,12 @@ pub(super) fn stored(
     len: usize,
     stored: Stored,
 ) {
+    let mut len = len as u32;
     let (status, cas) = match stored {
         Stored::Stored(_) if quiet => return,
         Stored::Stored(item) => {
+            // With append and prepend more than has come.
+            len = server.cache.store.value_len(item) as u32;
             let shows = returns.iter().any(|what| what == Return::Cas);
             (Status::Done, if shows { server.cache.store.show_cas(item) } else { 0 })
         }
@@ -50,7 +53,7 @@ pub(super) fn stored(
         Stored::TooLarge => return Refusal::TooLarge.emit(out),
         Stored::NoMemory => return Refusal::OutOfMemory.emit(out),
     };
-    reply::stored(out, status, returns, key, base64, cas, len as u32);
+    reply::stored(out, status, returns, key, base64, cas, len);
 }
 
 impl Server {
@@ -153,8 +156,6 @@ impl Server {
         };
         let status = match deleted {
             Deleted::Done if delete.quiet => return,
-            // Who deletes quietly does not mind that it was gone.
-            Deleted::NotFound if delete.quiet => return,
             Deleted::Done => Status::Done,
             Deleted::NotFound => Status::NotFound,
             Deleted::Exists => Status::Exists,
@@ -189,9 +190,7 @@ impl Server {
             Counted::NoMemory => return Refusal::OutOfMemoryShort.emit(out),
         };
         let Some((number, mut item)) = counted else {
-            if !(count.quiet && status == Status::NotFound) {
-                reply::status(out, status, &count.returns, key, base64);
-            }
+            reply::status(out, status, &count.returns, key, base64);
             return;
         };
         let old_ttl = self.cache.clock.left(self.cache.store.expiry(item));
