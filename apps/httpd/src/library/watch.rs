@@ -83,9 +83,12 @@ fn run(library: Library, wakes: &Receiver<Wake>, changed: SyncSender<Wake>) {
             period = Some(POLL);
         }
     }
+    // What changed between the first reading and now, nobody has told of.
+    let mut is_due = config.changes != Changes::Never;
     loop {
         let wait = if scanner.has_old() { Some(TIDY) } else { period };
         let wake = match wait {
+            _ if std::mem::take(&mut is_due) => Ok(Wake::Changed),
             Some(wait) => wakes.recv_timeout(wait),
             None => wakes.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
