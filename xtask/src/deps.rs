@@ -1,12 +1,15 @@
 //! `cargo xtask deps`: what the privileged tests call, by the Debian package that holds it.
 
 /// Packages, each with what it is for.
-const PACKAGES: [(&str, &str); 10] = [
+const PACKAGES: [(&str, &str); 13] = [
     ("iproute2", "network namespaces, veth pairs, addresses"),
     ("iputils-ping", "echo requests"),
     ("ethtool", "switching offloads off"),
     ("curl", "an HTTP client that is not ours"),
     ("memcached", "a memcached that is not ours"),
+    ("libmemcached-tools", "memccapable, which asks a cache what it can"),
+    ("python3-pymemcache", "a client of a cache, with its tests"),
+    ("python3-pytest", "which runs these"),
     ("tshark", "a second opinion on captures"),
     ("clang", "compiling the XDP program"),
     ("llvm", "taking its debugging information off"),
