@@ -2,7 +2,7 @@
 //!
 //! The cache's memory stays with the thread that mapped it, so it is no part of [`Services`], which may move.
 
-use freeway::{Application, Conn, Datagram, Ended, IcmpKind, Instant, Stack, StopHandle};
+use freeway::{Application, Conn, CounterVisit, Datagram, Ended, IcmpKind, Instant, Stack, StopHandle};
 use freeway_cache::CacheServer;
 
 use crate::services::{Service, Services, State};
@@ -99,5 +99,17 @@ impl Application for Cached {
             }
             _ => self.services.datagram(stack, datagram),
         }
+    }
+
+    fn counters(&self, visit: &mut CounterVisit<'_>) {
+        self.services.counters(visit);
+        let cache = self.cache.as_ref();
+        let (commands, server, store) = match cache {
+            Some(cache) => (*cache.commands(), *cache.counters(), *cache.store_counters()),
+            None => Default::default(),
+        };
+        visit("cache commands", &mut commands.iter());
+        visit("cache server", &mut server.iter());
+        visit("cache store", &mut store.iter());
     }
 }

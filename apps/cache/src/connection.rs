@@ -13,7 +13,7 @@ use freeway_memcache::text::Watch;
 use freeway_memcache::text::reply::Outcome;
 use freeway_memcache::{Decoder, Refusal};
 
-use crate::cache::Cache;
+use crate::cache::{Cache, CacheCounters};
 use crate::clock::Clock;
 use crate::engine::{Engine, Next, RESERVE, WAIT_MAX};
 use crate::out::{OUT_MAX, Out};
@@ -89,6 +89,11 @@ impl CacheServer {
     /// What the server counted.
     pub fn counters(&self) -> &ServerCounters {
         &self.engine.server.counters
+    }
+
+    /// What the commands did.
+    pub fn commands(&self) -> &CacheCounters {
+        &self.engine.server.cache.counters
     }
 
     /// What its store counted.
