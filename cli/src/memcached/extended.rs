@@ -69,7 +69,7 @@ fn find(table: &[(&'static str, &[&str])], name: &str) -> Option<&'static str> {
         Some(family) => name.starts_with(family),
         None => *pattern == name,
     };
-    table.iter().find(|(_, names)| names.iter().any(|pattern| fits(pattern))).map(|&(why, _)| why)
+    table.iter().find(|(_, names)| names.iter().any(&fits)).map(|&(why, _)| why)
 }
 
 #[cfg(test)]

@@ -37,10 +37,19 @@ impl Server {
     ///
     /// When it ends or says nothing, with its log.
     pub fn start(namespace: &Namespace, arguments: &[&str]) -> Result<Self> {
+        Self::start_as(namespace, "serve", arguments)
+    }
+
+    /// The same for another of its commands that serve, such as `memcached`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](Self::start).
+    pub fn start_as(namespace: &Namespace, command: &str, arguments: &[&str]) -> Result<Self> {
         let binary = binary()?;
         let mut child = namespace
             .command(binary)
-            .arg("serve")
+            .arg(command)
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

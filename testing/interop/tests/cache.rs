@@ -39,7 +39,7 @@ impl Cache {
         }
         let host = Namespace::new("host")?;
         let device = ["--dev", "tap:fw0", "-l", "198.18.0.2,fdc1::2"];
-        let server = Server::start_as(&host, "memcached", &[&FLAGS, &device, more].concat())?;
+        let server = Server::start_as(&host, "memcached", &[&FLAGS[..], &device, more].concat())?;
         Ok(Some(Self { server, client: Arc::new(host), _host: None }))
     }
 
@@ -47,7 +47,7 @@ impl Cache {
     fn afxdp(test: &str, more: &[&str]) -> Result<Option<Self>> {
         let Some(Pair { client, host }) = Pair::lay(test, 1, 1_500)? else { return Ok(None) };
         let device = ["--dev", "afxdp:s0", "-l", "198.18.0.2,fdc1::2"];
-        let server = Server::start_as(&host, "memcached", &[&FLAGS, &device, more].concat())?;
+        let server = Server::start_as(&host, "memcached", &[&FLAGS[..], &device, more].concat())?;
         Ok(Some(Self { server, client: Arc::new(client), _host: Some(host) }))
     }
 
