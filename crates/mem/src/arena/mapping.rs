@@ -4,6 +4,8 @@ use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 use std::alloc::{self, Layout};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{self, MemfdFlags, SealFlags};
 use rustix::io::Errno;
@@ -162,14 +164,26 @@ impl Mapping {
     }
 
     /// Gives every page its memory now (`MADV_POPULATE_WRITE`, Linux 5.14), or writes to each.
+    ///
+    /// A page may be refused for a moment only, while memory is being reclaimed or joined: what is missing is missing
+    /// still when asked for a few times more.
     fn fault_in(&self) -> Result<(), Errno> {
-        // SAFETY: needed to advise on our own mapping; the advice does not change its contents.
-        match unsafe { mm::madvise(self.address(), self.bytes, Advice::LinuxPopulateWrite) } {
-            Err(Errno::INVAL) => {
-                self.touch(ALIGN);
-                Ok(())
+        const TRIES: u32 = 5;
+        const PAUSE: Duration = Duration::from_millis(20);
+        let mut tries = 1;
+        loop {
+            // SAFETY: needed to advise on our own mapping; the advice does not change its contents.
+            match unsafe { mm::madvise(self.address(), self.bytes, Advice::LinuxPopulateWrite) } {
+                Err(Errno::INVAL) => {
+                    self.touch(ALIGN);
+                    return Ok(());
+                }
+                Err(Errno::NOMEM | Errno::AGAIN) if tries < TRIES => {
+                    tries += 1;
+                    thread::sleep(PAUSE);
+                }
+                other => return other,
             }
-            other => other,
         }
     }
 
