@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The id is the request's place in a table of what is under way. An echo service sends the header back as it came; a
-//! cache numbers the datagrams of a long answer. What is not answered within a second counts as lost.
+//! cache numbers the datagrams of a long answer. What is not answered within a second counts as lost; until the first
+//! answer has come, while links come up and neighbours are asked for, within a tenth of one.
 //!
 //! Source: memcached's `doc/protocol.txt`, "UDP protocol".
 
@@ -25,6 +26,8 @@ pub(crate) const HEADER: usize = 8;
 const IDS: usize = 1 << 16;
 /// How long an answer is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+/// The same until there was one.
+const FIRST_PATIENCE: Duration = Duration::from_millis(100);
 /// Requests that one turn sends.
 const REQUESTS_PER_TURN: usize = 128;
 
@@ -45,11 +48,18 @@ pub(crate) struct Window {
     next: u64,
     oldest: u64,
     in_flight: u32,
+    patience: Duration,
 }
 
 impl Window {
     pub(crate) fn new() -> Self {
-        Self { waiting: vec![Waiting::default(); IDS].into(), next: 0, oldest: 0, in_flight: 0 }
+        Self {
+            waiting: vec![Waiting::default(); IDS].into(),
+            next: 0,
+            oldest: 0,
+            in_flight: 0,
+            patience: FIRST_PATIENCE,
+        }
     }
 
     pub(crate) const fn in_flight(&self) -> u32 {
@@ -80,6 +90,7 @@ impl Window {
             return None;
         }
         self.in_flight -= 1;
+        self.patience = PATIENCE;
         Some(Instant::from_nanos(std::mem::take(&mut place.at_ns)))
     }
 
@@ -89,7 +100,7 @@ impl Window {
         while self.oldest < self.next {
             let Some(place) = self.waiting.get_mut(self.oldest as u16 as usize) else { break };
             if place.at_ns != 0 {
-                if now.since(Instant::from_nanos(place.sent_ns)) < PATIENCE {
+                if now.since(Instant::from_nanos(place.sent_ns)) < self.patience {
                     break;
                 }
                 place.at_ns = 0;
