@@ -1,6 +1,6 @@
 //! The head of a request.
 //!
-//! httparse splits the head into fields; here and in [`fields`](crate::fields) stands what RFC 9112 says they must not
+//! httparse splits the head into fields; here and in [`fields`] stands what RFC 9112 says they must not
 //! be, so that two parties never see two different requests in the same bytes.
 
 use core::mem::MaybeUninit;
