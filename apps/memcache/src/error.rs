@@ -29,6 +29,8 @@ refusals! {
     Unknown = "ERROR";
     /// Too few arguments, one that is no number, or a key over 250 bytes.
     BadFormat = "CLIENT_ERROR bad command line format";
+    /// delete with more than a key, the zero of old clients and noreply.
+    BadDelete = "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]";
     /// `stats` lacks arguments.
     BadLine = "CLIENT_ERROR bad command line";
     /// A time to live that is no number.

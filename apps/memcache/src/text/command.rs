@@ -293,6 +293,14 @@ fn delete(rest: &[u8]) -> Result<Command<'_>, Failed> {
     if key.len() > KEY_MAX {
         return Err(Failed::Refused { refusal: Refusal::BadFormat, quiet: noreply, value: None });
     }
+    let rest = [tokens.next(), tokens.next(), tokens.next()];
+    let is_fine = matches!(
+        rest,
+        [None, ..] | [Some(b"0" | b"noreply"), None, _] | [Some(b"0"), Some(b"noreply"), None]
+    );
+    if !is_fine {
+        return Err(Failed::Refused { refusal: Refusal::BadDelete, quiet: noreply, value: None });
+    }
     Ok(Command::Delete { key, noreply })
 }
 
