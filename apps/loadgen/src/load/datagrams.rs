@@ -6,8 +6,10 @@
 //! ```
 //!
 //! The id is the request's place in a table of what is under way. An echo service sends the header back as it came; a
-//! cache numbers the datagrams of a long answer. What is not answered within a second counts as lost; until the first
-//! answer has come, while links come up and neighbours are asked for, within a tenth of one.
+//! cache numbers the datagrams of a long answer. What is not answered within a second counts as lost, and so does what
+//! is not answered when nearly all ids have gone by since: they are few at millions a second, and one that was lost must
+//! not keep the others waiting. Until the first answer has come, while links come up and neighbours are asked for, the
+//! wait is a tenth of a second.
 //!
 //! Source: memcached's `doc/protocol.txt`, "UDP protocol".
 
@@ -24,6 +26,8 @@ use crate::protocol::Protocol;
 pub(crate) const HEADER: usize = 8;
 /// Requests that can be told apart.
 const IDS: usize = 1 << 16;
+/// Ids that are kept free for the requests of the next turns.
+const SPARE: u64 = 1 << 10;
 /// How long an answer is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 /// The same until there was one.
@@ -100,7 +104,8 @@ impl Window {
         while self.oldest < self.next {
             let Some(place) = self.waiting.get_mut(self.oldest as u16 as usize) else { break };
             if place.at_ns != 0 {
-                if now.since(Instant::from_nanos(place.sent_ns)) < self.patience {
+                let is_young = now.since(Instant::from_nanos(place.sent_ns)) < self.patience;
+                if is_young && self.next - self.oldest <= IDS as u64 - SPARE {
                     break;
                 }
                 place.at_ns = 0;
@@ -314,5 +319,21 @@ mod tests {
             window.begin(at(2_000), at(2_000));
         }
         assert!(!window.has_room());
+    }
+
+    #[test]
+    fn one_that_was_lost_does_not_hold_the_others_back() {
+        let now = Instant::from_secs(1);
+        let mut window = Window::new();
+        let (_lost, first) = (window.begin(now, now), window.begin(now, now));
+        assert!(window.arrived(first, 1).is_some());
+        let mut timeouts = 0;
+        for _ in 0..3 * IDS {
+            timeouts += window.expire(now);
+            assert!(window.has_room());
+            let id = window.begin(now, now);
+            assert!(window.arrived(id, 1).is_some());
+        }
+        assert_eq!((timeouts, window.in_flight()), (1, 0));
     }
 }
