@@ -6,12 +6,10 @@ use freeway::{Conn, Datagram, Stack};
 /// closes the window, so a peer that never reads cannot make this side hold more than one window's worth.
 pub fn pump<S: Copy + Default + 'static>(conn: &mut Conn<'_, S>) {
     while let Some(packet) = conn.receive() {
-        if conn.send_room() < packet.data().len() {
+        if let Err(packet) = conn.offer(packet) {
             conn.unreceive(packet);
-            conn.want_room();
             return;
         }
-        conn.send(packet);
     }
     if conn.at_end() {
         conn.close();

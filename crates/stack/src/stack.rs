@@ -121,6 +121,14 @@ impl<S: Copy + Default + 'static> Stack<S> {
 
     #[inline]
     fn classify(&mut self, now: Instant, iface: IfaceId, packet: Packet) {
+        if let Some(plain) = self.net.plain_segment(iface, &packet) {
+            return self.tcp.gather_plain(&plain, packet);
+        }
+        self.classify_any(now, iface, packet);
+    }
+
+    #[inline(never)]
+    fn classify_any(&mut self, now: Instant, iface: IfaceId, packet: Packet) {
         match self.net.classify(now, iface, packet) {
             Ingress::Transport(inbound) if inbound.protocol == Protocol::TCP => {
                 self.tcp.gather(&self.net, inbound);

@@ -235,7 +235,7 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Segment<T> {
 }
 
 /// A TCP header.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Repr {
     /// From which port.
     pub src_port: u16,
@@ -271,18 +271,23 @@ impl Repr {
     /// bytes, which costs the hot path a copy or two.
     #[inline]
     pub fn read<T: AsRef<[u8]>>(segment: &Segment<T>) -> Self {
-        let mut repr = Self {
-            src_port: segment.src_port(),
-            dst_port: segment.dst_port(),
-            seq: segment.seq(),
-            ack: segment.ack(),
-            flags: segment.flags(),
-            window: segment.window(),
-            urgent: segment.urgent(),
-            options: Options::NONE,
-        };
-        repr.options.read(segment.options());
+        let mut repr = Self::default();
+        repr.reread(segment);
         repr
+    }
+
+    /// The same into a place that has held another header, field by field: so that none of it is copied.
+    #[inline(always)]
+    pub fn reread<T: AsRef<[u8]>>(&mut self, segment: &Segment<T>) {
+        self.src_port = segment.src_port();
+        self.dst_port = segment.dst_port();
+        self.seq = segment.seq();
+        self.ack = segment.ack();
+        self.flags = segment.flags();
+        self.window = segment.window();
+        self.urgent = segment.urgent();
+        self.options = Options::NONE;
+        self.options.read(segment.options());
     }
 
     /// Bytes of the header with its options: what [`emit`](Self::emit) writes.

@@ -52,6 +52,7 @@ mod neighbor;
 mod output;
 mod path;
 mod pending;
+pub(crate) mod plain;
 mod quote;
 mod reassembly;
 mod route;
@@ -78,6 +79,9 @@ pub use neighbor::Hop;
 pub use output::RouteError;
 pub use path::Path;
 pub use route::Route;
+
+pub(crate) use address::bits;
+pub(crate) use output::to_ip;
 
 use address::Addresses;
 use autoconf::Solicitor;

@@ -156,14 +156,14 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
     pub fn consume(&mut self, count: usize) {
         let Some(connection) = self.stack.tcp.connections.slot_mut(self.index) else { return };
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        let taken = self.stack.tcp.store.rx_consume(&mut connection.socket.queues, count);
+        let taken = self.stack.tcp.store.rx_consume(connection.socket.queues, count);
         self.after_read(taken);
     }
 
     /// Takes the first piece of what is to be read, in the frame it came in.
     pub fn receive(&mut self) -> Option<SharedPacket> {
         let connection = self.stack.tcp.connections.slot_mut(self.index)?;
-        let packet = self.stack.tcp.store.rx_take(&mut connection.socket.queues);
+        let packet = self.stack.tcp.store.rx_take(connection.socket.queues);
         if let Some(packet) = &packet {
             self.after_read(packet.data().len() as u32);
         }
@@ -198,6 +198,7 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
         let Some(connection) = tcp.connections.slot_mut(self.index) else { return };
         if connection.socket.flags.contains(Flags::DETACHED) {
             // The end was held back until all was read.
+            tcp.store.close_if_empty(&mut connection.socket.queues);
             tcp.raise(self.index, Flags::CLOSED);
             return;
         }
@@ -209,36 +210,31 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
         if tcp.tuning.taken(&cx, owner, &mut connection.tcb, taken, held.pressure) {
             tcp.counters.windows_widened += 1;
         }
-        if connection.tcb.on_read(&cx, &held) {
+        // At the end of the turn it may have a window to tell of, and lets go of queues that are empty.
+        if connection.tcb.on_read(&cx, &held) || tcp.store.is_empty(connection.socket.queues) {
             tcp.mark_dirty(self.index);
         }
     }
 
     // ---- writing ----
 
-    /// Whether bytes can still be queued: open in this direction, and not finished.
-    fn can_write(&self) -> bool {
-        !self.has(Flags::DETACHED) && self.record().is_some_and(|connection| connection.tcb.can_send())
-    }
-
     /// How many bytes may be queued now; none while the host as a whole is short of buffers.
     pub fn send_room(&self) -> usize {
-        if !self.can_write() {
-            return 0;
-        }
-        let Some(connection) = self.record() else { return 0 };
         let tcp = &self.stack.tcp;
-        let queued = tcp.store.tx_bytes(connection.socket.queues);
-        let Some(config) = self.config() else { return 0 };
-        if !tcp.store.has_room_to_send() {
+        let Some(Connection { tcb, socket, .. }) = self.record() else { return 0 };
+        let is_open = !socket.flags.contains(Flags::DETACHED) && tcb.can_send();
+        if !is_open || !tcp.store.has_room_to_send() {
             return 0;
         }
-        let bound = config.send_buffer.unwrap_or(u32::MAX).min(tcp.limits.send_buffer(connection.tcb.cwnd()));
+        let Some(profile) = tcp.listeners.profiles.get(usize::from(socket.profile)) else { return 0 };
+        let config = &profile.tcp;
+        let queued = tcp.store.tx_bytes(socket.queues);
+        let bound = config.send_buffer.unwrap_or(u32::MAX).min(tcp.limits.send_buffer(tcb.cwnd()));
         let room = bound.saturating_sub(queued);
         if config.not_sent_low_water == u32::MAX {
             return room as usize;
         }
-        let not_sent = connection.tcb.not_sent(&Held { queued, ..Held::default() });
+        let not_sent = tcb.not_sent(&Held { queued, ..Held::default() });
         room.min(config.not_sent_low_water.saturating_sub(not_sent)) as usize
     }
 
@@ -284,15 +280,25 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
     /// Queues a frame, such as one that [`receive`](Conn::receive) gave, without a copy. Returns whether there
     /// was room for it; where there was not, the frame is dropped.
     pub fn send(&mut self, packet: SharedPacket) -> bool {
-        let len = packet.data().len();
-        let mut sent = false;
-        if self.send_room() >= len
-            && let Some(connection) = self.stack.tcp.connections.slot_mut(self.index)
-        {
-            sent = self.stack.tcp.store.tx_push(&mut connection.socket.queues, packet);
+        self.offer(packet).is_ok()
+    }
+
+    /// The same for a frame that is not to be lost.
+    ///
+    /// # Errors
+    ///
+    /// Gives the frame back where there is no room for it, and has [`writable`](crate::Application::writable) called
+    /// when there is more.
+    pub fn offer(&mut self, packet: SharedPacket) -> Result<(), SharedPacket> {
+        if self.send_room() < packet.data().len() {
+            self.after_write(true);
+            return Err(packet);
         }
-        self.after_write(!sent);
-        sent
+        let tcp = &mut self.stack.tcp;
+        let Some(connection) = tcp.connections.slot_mut(self.index) else { return Err(packet) };
+        let queued = tcp.store.tx_push(&mut connection.socket.queues, packet);
+        self.after_write(queued.is_err());
+        queued
     }
 
     /// Queues a range of memory lent by [`Stack::lend`], as much of it as there is room for; returns how many

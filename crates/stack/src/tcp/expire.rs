@@ -15,6 +15,15 @@ use crate::net::Net;
 const AHEAD: usize = 8;
 
 impl<S: Copy + Default + 'static> TcpHost<S> {
+    /// The end of a connection's turn: queues that nothing is held in any more are given back, and its timer is set.
+    #[inline]
+    pub(crate) fn settle(&mut self, now: Instant, index: u32) {
+        if let Some(connection) = self.connections.slot_mut(index) {
+            self.store.close_if_empty(&mut connection.socket.queues);
+        }
+        self.rearm(now, index);
+    }
+
     /// Tells the wheel of a connection's soonest deadline.
     #[inline]
     pub(crate) fn rearm(&mut self, now: Instant, index: u32) {

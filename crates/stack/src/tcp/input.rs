@@ -6,6 +6,7 @@
 //!
 //! So the cache misses of up to 64 flows overlap, instead of following one another.
 
+use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use freeway_base::{FlowHash, Instant};
@@ -21,6 +22,7 @@ use super::list::Which;
 use super::record::{Connection, Flags, Socket};
 use super::slot::Slot;
 use super::tuning::Tuning;
+use crate::net::plain::Plain;
 use crate::net::{IcmpKind, IcmpNotice, Inbound, Net};
 
 /// A segment between the passes. It stays where pass one put it: at two hundred bytes, every move would cost.
@@ -40,7 +42,59 @@ pub(crate) struct Arriving {
     candidate: Option<Slot>,
 }
 
+/// The segments of one turn. Their places are made once and written to again and again: what does not change from one
+/// segment to the next, as most options do not, is not written.
+#[derive(Default)]
+pub(crate) struct Batch {
+    places: Vec<Arriving>,
+    gathered: usize,
+}
+
+impl Batch {
+    pub(crate) fn new() -> Self {
+        Self { places: (0..freeway_mem::BURST).map(|_| Arriving::vacant()).collect(), gathered: 0 }
+    }
+
+    /// A place for another segment, with what the last one left there; `None` after a whole burst.
+    #[inline]
+    fn next(&mut self) -> Option<&mut Arriving> {
+        let place = self.places.get_mut(self.gathered)?;
+        self.gathered += 1;
+        Some(place)
+    }
+
+    #[inline]
+    fn gathered(&mut self) -> &mut [Arriving] {
+        self.places.get_mut(..self.gathered).unwrap_or_default()
+    }
+
+    /// Forgets the segments, and lets go of packets that nobody kept.
+    #[inline]
+    fn clear(&mut self) {
+        for arriving in self.gathered() {
+            arriving.packet = None;
+        }
+        self.gathered = 0;
+    }
+}
+
 impl Arriving {
+    fn vacant() -> Self {
+        const NOBODY: IpAddr = IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED);
+        Self {
+            packet: None,
+            src: NOBODY,
+            dst: NOBODY,
+            ecn: Ecn::NotEct,
+            repr: Repr::default(),
+            header_len: 0,
+            payload_len: 0,
+            key: FlowKey::new(0, 0, NOBODY, 0),
+            hash: FlowHash::default(),
+            candidate: None,
+        }
+    }
+
     /// The segment as TCP wants to know it.
     #[inline]
     pub(crate) fn arrival(&self) -> Arrival<'_> {
@@ -69,61 +123,65 @@ impl Arriving {
 }
 
 impl<S: Copy + Default + 'static> TcpHost<S> {
-    /// Pass one, for one segment.
+    /// Pass one, for one segment in a frame that was recognised at a glance.
     #[inline]
+    pub(crate) fn gather_plain(&mut self, plain: &Plain, mut packet: Packet) {
+        let &Plain { src, dst, local, ecn, trusted, header_len, len } = plain;
+        packet.trim_front(header_len);
+        packet.truncate(len);
+        self.counters.segments_in += 1;
+        self.counters.marked_in += u64::from(ecn == Ecn::Ce);
+        self.gather_segment(packet, (src, dst), local, ecn, trusted);
+    }
+
+    /// The same, for any other.
     pub(crate) fn gather(&mut self, net: &Net, inbound: Inbound) {
         self.counters.segments_in += 1;
         self.counters.marked_in += u64::from(inbound.ecn == Ecn::Ce);
         // RFC 9293, MUST-57: nothing that was sent to more than one host.
-        if inbound.broadcast {
-            self.counters.dropped_broadcast += 1;
-            return;
-        }
-        let Some(local) = net.is_local(inbound.dst) else {
+        let local = if inbound.broadcast { None } else { net.is_local(inbound.dst) };
+        let Some(local) = local else {
             self.counters.dropped_broadcast += 1;
             return;
         };
-        let bytes = inbound.packet.data();
+        let Inbound { packet, src, dst, ecn, checksum_good, .. } = inbound;
+        self.gather_segment(packet, (src, dst), local, ecn, checksum_good);
+    }
+
+    #[inline(always)]
+    fn gather_segment(
+        &mut self,
+        packet: Packet,
+        (src, dst): (IpAddr, IpAddr),
+        local: u16,
+        ecn: Ecn,
+        checksum_good: bool,
+    ) {
+        let bytes = packet.data();
         let Ok(segment) = Segment::new_checked(bytes) else {
             self.counters.dropped_malformed += 1;
             return;
         };
         // RFC 9293, MUST-3.
-        if !inbound.checksum_good
-            && !checksum::verify_transport(inbound.src, inbound.dst, inbound.protocol, bytes)
-        {
+        if !checksum_good && !checksum::verify_transport(src, dst, Protocol::TCP, bytes) {
             self.counters.dropped_checksum += 1;
             return;
         }
-        let repr = Repr::read(&segment);
-        let header_len = segment.header_len() as u32;
-        let payload_len = bytes.len() as u32 - header_len;
-        let key = FlowKey::new(local, repr.dst_port, inbound.src, repr.src_port);
-        let hash = crate::steer::flow_hash(
-            &self.secrets.flow,
-            (inbound.dst, repr.dst_port),
-            (inbound.src, repr.src_port),
-        );
-        self.flows.prefetch(hash);
-        let Inbound { packet, src, dst, ecn, .. } = inbound;
-        let packet = Some(packet);
-        self.batch.push(Arriving {
-            packet,
-            src,
-            dst,
-            ecn,
-            repr,
-            header_len,
-            payload_len,
-            key,
-            hash,
-            candidate: None,
-        });
+        let Some(arriving) = self.batch.next() else { return };
+        arriving.repr.reread(&segment);
+        arriving.header_len = segment.header_len() as u32;
+        arriving.payload_len = bytes.len() as u32 - arriving.header_len;
+        let (remote_port, local_port) = (arriving.repr.src_port, arriving.repr.dst_port);
+        arriving.key = FlowKey::new(local, local_port, src, remote_port);
+        arriving.hash = crate::steer::flow_hash(&self.secrets.flow, (dst, local_port), (src, remote_port));
+        self.flows.prefetch(arriving.hash);
+        (arriving.src, arriving.dst, arriving.ecn) = (src, dst, ecn);
+        arriving.packet = Some(packet);
     }
 
     /// Passes two and three, over all that was gathered.
     pub(crate) fn run_batch(&mut self, now: Instant, net: &mut Net) {
-        for arriving in &mut self.batch {
+        for arriving in self.batch.gathered() {
             arriving.candidate = self.flows.first_candidate(arriving.hash).map(Slot::unpack);
             match arriving.candidate {
                 Some(Slot::Connection(index)) => {
@@ -135,7 +193,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             }
         }
         let mut batch = core::mem::take(&mut self.batch);
-        for arriving in &mut batch {
+        for arriving in batch.gathered() {
             self.segment(now, net, arriving);
         }
         batch.clear();
@@ -208,7 +266,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             }
             let Some(connection) = self.connections.slot_mut(index) else { return };
             net.confirm(now, connection.socket.hop);
-            self.store.tx_acked(&mut connection.socket.queues, acked);
+            self.store.tx_acked(connection.socket.queues, acked);
             if connection.socket.flags.contains(Flags::WANTS_ROOM) {
                 self.raise(index, Flags::WRITABLE);
             }

@@ -356,6 +356,12 @@ impl Store {
         }
     }
 
+    /// Whether the connection has a queues' record that holds nothing.
+    #[inline]
+    pub(crate) fn is_empty(&self, list: ListId) -> bool {
+        self.queues.slot(list).is_some_and(Queues::is_empty)
+    }
+
     /// Gives the queues' record back when nothing is held any more.
     #[inline]
     pub(crate) fn close_if_empty(&mut self, list: &mut ListId) {

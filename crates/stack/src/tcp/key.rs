@@ -1,12 +1,15 @@
 //! The name of a flow, in 24 bytes.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
+
+use crate::net::{bits, to_ip};
 
 /// A flow's four-tuple. Addresses of both versions share one form: IPv4 is mapped into `::ffff:0:0/96`. The
 /// local address is an index into the host's own addresses, of which there are few.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub(crate) struct FlowKey {
+    /// The address as one number, in the processor's order; in bytes, so that it needs no alignment.
     remote: [u8; 16],
     /// The peer's port.
     pub(crate) remote_port: u16,
@@ -19,22 +22,13 @@ pub(crate) struct FlowKey {
 impl FlowKey {
     #[inline]
     pub(crate) const fn new(local: u16, local_port: u16, remote: IpAddr, remote_port: u16) -> Self {
-        let remote = match remote {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-            IpAddr::V6(v6) => v6.octets(),
-        };
-        Self { remote, remote_port, local_port, local }
+        Self { remote: bits(remote).to_ne_bytes(), remote_port, local_port, local }
     }
 
     /// The peer's address.
     #[inline]
     pub(crate) const fn remote(&self) -> IpAddr {
-        let bits = u128::from_be_bytes(self.remote);
-        if bits >> 32 == 0xffff {
-            IpAddr::V4(Ipv4Addr::from_bits(bits as u32))
-        } else {
-            IpAddr::V6(Ipv6Addr::from_bits(bits))
-        }
+        to_ip(u128::from_ne_bytes(self.remote))
     }
 }
 

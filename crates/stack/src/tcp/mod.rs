@@ -57,8 +57,6 @@ pub(crate) mod time_wait;
 mod troubles;
 mod tuning;
 
-use alloc::vec::Vec;
-
 use freeway_base::{FlowHash, HashKey, Rng, counters};
 use freeway_collections::{BuildError, FlowTable, Slab, Wheel};
 use freeway_mem::arch::CACHE_LINE;
@@ -77,7 +75,7 @@ use crate::net::Net;
 use crate::steer;
 use destinations::Destinations;
 use fast_open::Baker;
-use input::Arriving;
+use input::Batch;
 use item::Store;
 use jar::CookieJar;
 use key::FlowKey;
@@ -244,7 +242,7 @@ pub(crate) struct TcpHost<S: Copy + Default + 'static> {
     /// Connections that want to write and found too few buffers free.
     pub(crate) starved: List,
     /// The segments of the batch at hand.
-    batch: Vec<Arriving>,
+    batch: Batch,
     pub(crate) counters: TcpCounters,
     pub(crate) secrets: Secrets,
     limits: Limits,
@@ -313,7 +311,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             ready: List::EMPTY,
             dirty: List::EMPTY,
             starved: List::EMPTY,
-            batch: Vec::with_capacity(freeway_mem::BURST),
+            batch: Batch::new(),
             counters: TcpCounters::default(),
             secrets: Secrets { flow: config.flow_key, sequence: config.sequence_key },
             resets: Replies::new(config.replies_per_second, config.reply_burst, rng.fork()),

@@ -29,7 +29,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             let Some(index) = self.dirty.pop(Which::Dirty, &mut self.connections) else { break };
             let (segments, more) = self.transmit(now, net, index);
             sent += segments;
-            self.rearm(now, index);
+            self.settle(now, index);
             if more {
                 self.mark_dirty(index);
             }

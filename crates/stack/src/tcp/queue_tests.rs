@@ -119,13 +119,13 @@ impl Receiver {
         for (&byte, place) in bytes[..count].iter().zip(self.read..) {
             assert_eq!(byte, byte_at(place), "at {place}");
         }
-        assert_eq!(self.store.rx_consume(&mut self.list, count as u32), count as u32);
+        assert_eq!(self.store.rx_consume(self.list, count as u32), count as u32);
         self.read += count as u32;
     }
 
     /// Takes a piece out, and puts what is behind its first `keep` bytes back.
     fn take_and_put_back(&mut self, keep: u32) {
-        let Some(mut piece) = self.store.rx_take(&mut self.list) else { return };
+        let Some(mut piece) = self.store.rx_take(self.list) else { return };
         let keep = keep.min(piece.data().len() as u32);
         for (&byte, place) in piece.data()[..keep as usize].iter().zip(self.read..) {
             assert_eq!(byte, byte_at(place), "at {place}");
@@ -148,7 +148,8 @@ fn lent_memory_goes_back_with_its_last_item_and_its_place_is_used_again() {
     store.take_back(first);
     assert!(!store.tx_push_lent(&mut list, first.index, 0, 100), "what was taken back is lent no more");
     assert_eq!(Rc::strong_count(&bytes), 3, "bytes in flight are still needed");
-    store.tx_acked(&mut list, 100);
+    store.tx_acked(list, 100);
+    store.close_if_empty(&mut list);
     assert_eq!((Rc::strong_count(&bytes), list), (2, NONE));
     store.take_back(first);
     assert_eq!(store.lend(bytes.clone()).unwrap().index, first.index);
@@ -244,6 +245,7 @@ proptest! {
         while receiver.read < TOTAL {
             receiver.read(u32::MAX);
         }
+        receiver.store.close_if_empty(&mut receiver.list);
         prop_assert_eq!(receiver.list, NONE);
         prop_assert_eq!(receiver.store.pool.in_use(), 0);
         prop_assert_eq!(receiver.store.items.len(), 0);
@@ -297,14 +299,15 @@ proptest! {
                 }
                 Send::Acknowledge(count) => {
                     let count = count % (model.len() as u32 + 1);
-                    store.tx_acked(&mut list, count);
+                    store.tx_acked(list, count);
                     model.drain(..count as usize);
                 }
             }
             prop_assert_eq!(store.tx_bytes(list) as usize, model.len());
         }
-        store.tx_acked(&mut list, model.len() as u32);
+        store.tx_acked(list, model.len() as u32);
         in_flight.clear();
+        store.close_if_empty(&mut list);
         prop_assert_eq!(list, NONE);
         prop_assert_eq!(store.pool.in_use(), 0);
         prop_assert_eq!(store.items.len(), 0);

@@ -143,10 +143,10 @@ impl Store {
     }
 
     /// Lets go of the first `count` readable bytes; returns how many there were.
-    pub(crate) fn rx_consume(&mut self, list: &mut ListId, count: u32) -> u32 {
+    pub(crate) fn rx_consume(&mut self, list: ListId, count: u32) -> u32 {
         let mut left = count;
         while left > 0
-            && let Some(front) = self.rx_front(*list)
+            && let Some(front) = self.rx_front(list)
         {
             let len = front.len;
             if len <= left {
@@ -154,7 +154,7 @@ impl Store {
                 left -= len;
                 continue;
             }
-            let Some(queues) = self.queues.slot_mut(*list) else { break };
+            let Some(queues) = self.queues.slot_mut(list) else { break };
             queues.rx_bytes -= left;
             let head = queues.rx_head;
             if let Some(item) = self.items.slot_mut(head) {
@@ -167,23 +167,20 @@ impl Store {
         count - left
     }
 
-    /// Takes the first readable piece out of the queue.
-    pub(crate) fn rx_take(&mut self, list: &mut ListId) -> Option<SharedPacket> {
-        let &Queues { rx_head, rx_items, .. } = self.queues.slot(*list)?;
+    /// Takes the first readable piece out of the queue. Queues that are empty now are closed at the end of the turn.
+    pub(crate) fn rx_take(&mut self, list: ListId) -> Option<SharedPacket> {
+        let &Queues { rx_head, rx_items, .. } = self.queues.slot(list)?;
         if rx_items == 0 {
             return None;
         }
         let Item { content, len, next, .. } = self.take_item(rx_head)?;
-        let queues = self.queues.slot_mut(*list)?;
+        let queues = self.queues.slot_mut(list)?;
         if queues.rx_last_in_order == queues.rx_head {
             queues.rx_last_in_order = NONE;
         }
         queues.rx_head = next;
         queues.rx_items -= 1;
         queues.rx_bytes -= len;
-        if queues.is_empty() {
-            self.close_if_empty(list);
-        }
         match content {
             Content::Packet(parked) => self.unpark(parked),
             Content::Lent { .. } => None,

@@ -26,10 +26,17 @@ impl Store {
         self.queues.slot(list).map_or(0, |queues| queues.tx_bytes)
     }
 
-    /// Queues a packet of payload.
-    pub(crate) fn tx_push(&mut self, list: &mut ListId, packet: SharedPacket) -> bool {
+    /// Queues a packet of payload; gives it back when the tables are full.
+    pub(crate) fn tx_push(&mut self, list: &mut ListId, packet: SharedPacket) -> Result<(), SharedPacket> {
         let len = packet.data().len() as u32;
-        len == 0 || self.tx_append(list, Content::Packet(packet.park()), len)
+        if len == 0 {
+            return Ok(());
+        }
+        if self.items.len() == self.items.capacity() || self.open(list).is_none() {
+            return Err(packet);
+        }
+        self.tx_append(list, Content::Packet(packet.park()), len);
+        Ok(())
     }
 
     /// Queues a range of lent memory.
@@ -67,7 +74,7 @@ impl Store {
             let piece = (bytes.len() - written).min(mss).min(packet.tailroom());
             let Some(room) = packet.append(piece) else { break };
             room.copy_from_slice(&bytes[written..written + piece]);
-            if piece == 0 || !self.tx_push(list, packet.share()) {
+            if piece == 0 || self.tx_push(list, packet.share()).is_err() {
                 break;
             }
             written += piece;
@@ -113,9 +120,10 @@ impl Store {
         copied
     }
 
-    /// Lets go of the first `count` bytes: they are acknowledged.
-    pub(crate) fn tx_acked(&mut self, list: &mut ListId, count: u32) {
-        let Some(queues) = self.queues.slot_mut(*list) else { return };
+    /// Lets go of the first `count` bytes: they are acknowledged. Queues that are empty now are
+    /// [closed](Self::close_if_empty) at the end of the turn: the next bytes are often there already.
+    pub(crate) fn tx_acked(&mut self, list: ListId, count: u32) {
+        let Some(queues) = self.queues.slot_mut(list) else { return };
         let count = count.min(queues.tx_bytes);
         queues.tx_base = queues.tx_base.wrapping_add(count);
         queues.tx_bytes -= count;
@@ -133,7 +141,7 @@ impl Store {
                 break;
             }
             let next = self.free_item(head);
-            if let Some(queues) = self.queues.slot_mut(*list) {
+            if let Some(queues) = self.queues.slot_mut(list) {
                 for cursor in [&mut queues.tx_cursor, &mut queues.tx_again] {
                     if *cursor == head {
                         *cursor = next;
@@ -142,14 +150,13 @@ impl Store {
             }
             head = next;
         }
-        if let Some(queues) = self.queues.slot_mut(*list) {
+        if let Some(queues) = self.queues.slot_mut(list) {
             queues.tx_head = head;
             if head == NONE {
                 queues.tx_tail = NONE;
                 (queues.tx_cursor, queues.tx_again) = (NONE, NONE);
             }
         }
-        self.close_if_empty(list);
     }
 
     /// The `len` bytes at `offset` from the oldest unacknowledged one, as the payload of one segment.

@@ -1,0 +1,127 @@
+//! The common frame, recognised at a glance.
+//!
+//! Nearly all frames of a busy host are TCP segments in whole IP packets without options, sent to one of its addresses
+//! at its MAC address. A few comparisons at fixed offsets tell such a frame; whatever fails one of them takes the long
+//! way (`link`, `ipv4`, `ipv6`), which finds out what it is, and counts it. So nothing is dropped here.
+
+use core::net::IpAddr;
+
+use freeway_mem::{Packet, PacketFlags};
+use freeway_wire::ethernet::EtherType;
+use freeway_wire::{Ecn, Protocol, ipv4, ipv6, tcp};
+
+use super::address::v4_bits;
+use super::interface::PLAIN_LEN;
+use super::setup::{is_host_v4, is_host_v6};
+use super::{IfaceId, Net};
+
+/// What a plain frame says before its TCP header begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Plain {
+    pub(crate) src: IpAddr,
+    pub(crate) dst: IpAddr,
+    /// Which of the host's addresses `dst` is.
+    pub(crate) local: u16,
+    pub(crate) ecn: Ecn,
+    /// Whether the checksums need no look.
+    pub(crate) trusted: bool,
+    /// Bytes in front of the TCP header.
+    pub(crate) header_len: usize,
+    /// Bytes of the segment.
+    pub(crate) len: usize,
+}
+
+impl Net {
+    /// What to know of a plain frame; `None` for any other.
+    #[inline]
+    pub(crate) fn plain_segment(&mut self, iface: IfaceId, packet: &Packet) -> Option<Plain> {
+        let interface = self.interfaces.get(usize::from(iface.0))?;
+        let (link, rest) = packet.data().split_first_chunk::<PLAIN_LEN>()?;
+        let trusted = interface.trusted || packet.flags().contains(PacketFlags::CHECKSUM_GOOD);
+        if interface.vlan.is_some() || link.first_chunk() != Some(&interface.mac.0) {
+            return None;
+        }
+        const IPV4: [u8; 2] = EtherType::IPV4.0.to_be_bytes();
+        const IPV6: [u8; 2] = EtherType::IPV6.0.to_be_bytes();
+        let plain = match [link[12], link[13]] {
+            IPV4 => self.plain_v4(rest, trusted)?,
+            IPV6 => self.plain_v6(rest, trusted)?,
+            _ => return None,
+        };
+        self.counters.frames_in += 1;
+        match plain.src {
+            IpAddr::V4(_) => self.counters.ipv4_in += 1,
+            IpAddr::V6(_) => self.counters.ipv6_in += 1,
+        }
+        Some(plain)
+    }
+
+    #[inline]
+    fn plain_v4(&self, bytes: &[u8], trusted: bool) -> Option<Plain> {
+        /// The version, and a header of five words.
+        const VERSION_IHL: u8 = 0x45;
+        /// More fragments, or an offset.
+        const IN_PARTS: u16 = 0x3fff;
+        let header = bytes.first_chunk::<{ ipv4::HEADER_LEN }>()?;
+        let view = ipv4::Packet::new_unchecked(header);
+        let fragment = u16::from_be_bytes([header[6], header[7]]);
+        let len = view.total_len();
+        if header[0] != VERSION_IHL
+            || view.protocol() != Protocol::TCP
+            || fragment & IN_PARTS != 0
+            || len > bytes.len()
+            || len < ipv4::HEADER_LEN + tcp::HEADER_LEN
+            || !(trusted || view.verify_checksum())
+        {
+            return None;
+        }
+        let (src, dst) = (view.src(), view.dst());
+        let local = self.addresses.find(v4_bits(dst))?;
+        if !is_host_v4(src) || self.addresses.is_any_broadcast(src) || self.is_own(v4_bits(src)) {
+            return None;
+        }
+        Some(Plain {
+            src: IpAddr::V4(src),
+            dst: IpAddr::V4(dst),
+            local,
+            ecn: view.ecn(),
+            trusted,
+            header_len: PLAIN_LEN + ipv4::HEADER_LEN,
+            len: len - ipv4::HEADER_LEN,
+        })
+    }
+
+    #[inline]
+    fn plain_v6(&self, bytes: &[u8], trusted: bool) -> Option<Plain> {
+        let header = bytes.first_chunk::<{ ipv6::HEADER_LEN }>()?;
+        let view = ipv6::Packet::new_unchecked(header);
+        let len = view.payload_len();
+        if view.version() != 6
+            || view.next_header() != Protocol::TCP
+            || len > bytes.len() - ipv6::HEADER_LEN
+            || len < tcp::HEADER_LEN
+        {
+            return None;
+        }
+        let (src, dst) = (view.src(), view.dst());
+        let local = self.is_local(IpAddr::V6(dst))?;
+        if !is_host_v6(src) || self.is_own(src.to_bits()) {
+            return None;
+        }
+        Some(Plain {
+            src: IpAddr::V6(src),
+            dst: IpAddr::V6(dst),
+            local,
+            ecn: view.ecn(),
+            trusted,
+            header_len: PLAIN_LEN + ipv6::HEADER_LEN,
+            len,
+        })
+    }
+
+    /// A packet "from us to us" that came by the wire is an attack (LAND).
+    #[inline]
+    fn is_own(&self, addr: u128) -> bool {
+        self.addresses.find(addr).is_some()
+    }
+}
