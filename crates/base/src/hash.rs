@@ -34,6 +34,19 @@ impl HashKey {
     }
 }
 
+impl HashKey {
+    /// The hash of eight and four bytes, given as words in the processor's order: what [`hash`](Self::hash) says of
+    /// them in a row on a little-endian processor. Words in registers need not be put together in memory first, and
+    /// waited for.
+    #[inline]
+    pub fn hash_words(&self, words: u64, last: u32) -> u64 {
+        let mut hasher = SipHasher13::new_with_keys(self.words[0], self.words[1]);
+        hasher.write_u64(words);
+        hasher.write_u32(last);
+        hasher.finish()
+    }
+}
+
 /// SipHash-2-4 under a key that other hosts know too: for what all of them must compute alike.
 pub fn shared_hash(key: &[u8; 16], bytes: &[u8]) -> u64 {
     let mut hasher = SipHasher24::new_with_key(key);

@@ -70,13 +70,25 @@ impl<T: 'static> Slab<T> {
     /// Gives `entry` back if every place is taken.
     #[inline]
     pub fn insert(&mut self, entry: T) -> Result<u32, T> {
-        let Some(depth) = self.header.depth.checked_sub(1) else { return Err(entry) };
+        match self.claim() {
+            Some((index, place)) => {
+                *place = entry;
+                Ok(index)
+            }
+            None => Err(entry),
+        }
+    }
+
+    /// A place for an entry, with what the last one left there, to be written field by field: an entry that is built
+    /// elsewhere and copied waits for its own parts. `None` if every place is taken.
+    #[inline]
+    pub fn claim(&mut self) -> Option<(u32, &mut T)> {
+        let depth = self.header.depth.checked_sub(1)?;
         let index = self.vacant[depth as usize];
-        self.entries[index as usize] = entry;
         let (word, bit) = place(index);
         self.occupied[word] |= bit;
         self.header.depth = depth;
-        Ok(index)
+        Some((index, &mut self.entries[index as usize]))
     }
 
     /// Vacates `index`; false if it was vacant or never existed, and then nothing changes.

@@ -16,12 +16,12 @@
 //! only. UDP sockets are bound on every core; a TCP segment in fragments, which no sender makes on purpose, may
 //! miss its connection.
 
-use core::net::IpAddr;
-
 use freeway_base::{FlowHash, HashKey};
 use freeway_wire::ethernet::{EtherType, Frame};
 use freeway_wire::ipv6::ext::{ExtensionHeaders, FragmentRepr, Kind};
 use freeway_wire::{Protocol, arp, ipv4, ipv6, vlan};
+
+use crate::net::Addr;
 
 /// Where a frame belongs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,32 +36,18 @@ pub enum Home {
 
 /// The hash of the flow between two ends. The stack names its own end first.
 #[inline]
-pub fn flow_hash(key: &HashKey, local: (IpAddr, u16), remote: (IpAddr, u16)) -> FlowHash {
-    FlowHash(match (local.0, remote.0) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => {
-            let mut bytes = [0; 12];
-            bytes[..4].copy_from_slice(&a.octets());
-            bytes[4..8].copy_from_slice(&b.octets());
-            bytes[8..10].copy_from_slice(&local.1.to_be_bytes());
-            bytes[10..].copy_from_slice(&remote.1.to_be_bytes());
-            key.hash(&bytes)
-        }
-        (a, b) => {
-            let mut bytes = [0; 36];
-            bytes[..16].copy_from_slice(&octets(a));
-            bytes[16..32].copy_from_slice(&octets(b));
-            bytes[32..34].copy_from_slice(&local.1.to_be_bytes());
-            bytes[34..].copy_from_slice(&remote.1.to_be_bytes());
-            key.hash(&bytes)
-        }
+pub fn flow_hash(key: &HashKey, local: (Addr, u16), remote: (Addr, u16)) -> FlowHash {
+    let (Addr(a), Addr(b)) = (local.0, remote.0);
+    let ports = u32::from(local.1) << 16 | u32::from(remote.1);
+    FlowHash(if local.0.is_v4() && remote.0.is_v4() {
+        key.hash_words(u64::from(a as u32) << 32 | u64::from(b as u32), ports)
+    } else {
+        let mut bytes = [0; 36];
+        bytes[..16].copy_from_slice(&a.to_be_bytes());
+        bytes[16..32].copy_from_slice(&b.to_be_bytes());
+        bytes[32..].copy_from_slice(&ports.to_be_bytes());
+        key.hash(&bytes)
     })
-}
-
-const fn octets(addr: IpAddr) -> [u8; 16] {
-    match addr {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        IpAddr::V6(v6) => v6.octets(),
-    }
 }
 
 /// Where a frame belongs, as it came from the link.
@@ -94,15 +80,15 @@ pub fn home(frame: &[u8], key: &HashKey, cores: u32) -> Home {
 enum Found {
     /// Two ends; what has no ports puts something else in their place.
     Flow {
-        local: (IpAddr, u16),
-        remote: (IpAddr, u16),
+        local: (Addr, u16),
+        remote: (Addr, u16),
     },
     Every,
 }
 
 fn home_v4(bytes: &[u8]) -> Option<Found> {
     let view = ipv4::Packet::new_quoted(bytes).ok()?;
-    let (src, dst, protocol) = (IpAddr::V4(view.src()), IpAddr::V4(view.dst()), view.protocol());
+    let (src, dst, protocol) = (Addr::from(view.src()), Addr::from(view.dst()), view.protocol());
     if view.is_fragment() {
         return Some(Found::Flow { local: (dst, view.ident()), remote: (src, u16::from(protocol.0)) });
     }
@@ -120,7 +106,7 @@ fn home_v4(bytes: &[u8]) -> Option<Found> {
 
 fn home_v6(bytes: &[u8]) -> Option<Found> {
     let view = ipv6::Packet::new_quoted(bytes).ok()?;
-    let (src, dst) = (IpAddr::V6(view.src()), IpAddr::V6(view.dst()));
+    let (src, dst) = (Addr::from(view.src()), Addr::from(view.dst()));
     let payload = bytes.get(ipv6::HEADER_LEN..)?;
     let (protocol, payload) = match upper(view.next_header(), payload)? {
         Upper::Protocol(protocol, payload) => (protocol, payload),
@@ -168,13 +154,13 @@ fn upper(first: Protocol, payload: &[u8]) -> Option<Upper<'_>> {
 }
 
 /// An arriving packet's flow: its destination is the local end.
-fn flow(dst: IpAddr, src: IpAddr, payload: &[u8]) -> Option<Found> {
+fn flow(dst: Addr, src: Addr, payload: &[u8]) -> Option<Found> {
     let &[a, b, c, d] = payload.first_chunk::<4>()?;
     let (src_port, dst_port) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
     Some(Found::Flow { local: (dst, dst_port), remote: (src, src_port) })
 }
 
-const fn between(dst: IpAddr, src: IpAddr) -> Found {
+const fn between(dst: Addr, src: Addr) -> Found {
     Found::Flow { local: (dst, 0), remote: (src, 0) }
 }
 
@@ -185,20 +171,18 @@ fn quoted_v4(quote: &[u8]) -> Option<Found> {
         return None;
     }
     let payload = quote.get(view.header_len()..)?;
-    quoted(IpAddr::V4(view.src()), IpAddr::V4(view.dst()), view.protocol(), payload)
+    quoted(view.src().into(), view.dst().into(), view.protocol(), payload)
 }
 
 fn quoted_v6(quote: &[u8]) -> Option<Found> {
     let view = ipv6::Packet::new_quoted(quote).ok()?;
     match upper(view.next_header(), quote.get(ipv6::HEADER_LEN..)?)? {
-        Upper::Protocol(protocol, payload) => {
-            quoted(IpAddr::V6(view.src()), IpAddr::V6(view.dst()), protocol, payload)
-        }
+        Upper::Protocol(protocol, payload) => quoted(view.src().into(), view.dst().into(), protocol, payload),
         Upper::Fragment(_) => None,
     }
 }
 
-fn quoted(src: IpAddr, dst: IpAddr, protocol: Protocol, payload: &[u8]) -> Option<Found> {
+fn quoted(src: Addr, dst: Addr, protocol: Protocol, payload: &[u8]) -> Option<Found> {
     if matches!(protocol, Protocol::TCP | Protocol::UDP) {
         let Found::Flow { local, remote } = flow(src, dst, payload)? else { return None };
         // `flow` takes the second port for the local one; here it is the first.
@@ -229,7 +213,7 @@ mod tests {
         home(frame, &KEY, CORES)
     }
 
-    fn core_of(local: (IpAddr, u16), remote: (IpAddr, u16)) -> Home {
+    fn core_of(local: (Addr, u16), remote: (Addr, u16)) -> Home {
         Home::Core(flow_hash(&KEY, local, remote).core(CORES))
     }
 
@@ -305,7 +289,7 @@ mod tests {
 
     #[test]
     fn mixed_versions_hash_as_mapped_addresses() {
-        let mapped = IpAddr::V6(OUR_V4.to_ipv6_mapped());
+        let mapped = Addr::from(OUR_V4.to_ipv6_mapped());
         let ends = ((mapped, 1), (PEER_V6.into(), 2));
         assert_eq!(flow_hash(&KEY, (OUR_V4.into(), 1), ends.1), flow_hash(&KEY, ends.0, ends.1));
     }

@@ -243,7 +243,9 @@ impl Tcb {
         }
         let probe = Probe { seq: self.snd_nxt, len };
         let share = Share { seq: self.snd_nxt, len: u32::from(len), fin: false };
-        Some((self.emit_new(cx, held, flight, &share), probe))
+        let mut outgoing = Outgoing::default();
+        self.emit_new(cx, held, flight, &share, &mut outgoing);
+        Some((outgoing, probe))
     }
 
     /// The probe is lost, and it is what everything waits for: its bytes, and no others, are sent again in shorter segments.

@@ -1,7 +1,7 @@
 //! A segment on its way in, and one on its way out.
 
 use freeway_wire::Ecn;
-use freeway_wire::tcp::{Flags, Options, Repr, SeqNumber};
+use freeway_wire::tcp::{Flags, Header, Options, Repr, SeqNumber};
 
 /// A segment that arrived, its header parsed and its checksum verified.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ pub(crate) fn sequence_len(repr: &Repr, payload_len: u32) -> u32 {
 }
 
 /// A segment to send: everything but the ports and the payload's bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Outgoing {
     /// Sequence number.
     pub seq: SeqNumber,
@@ -60,31 +60,20 @@ pub struct Outgoing {
 impl Outgoing {
     /// A segment without payload and options.
     pub(crate) fn control(flags: Flags, seq: SeqNumber, ack: SeqNumber) -> Self {
-        Self {
-            seq,
-            ack,
-            flags,
-            window: 0,
-            options: Options::default(),
-            offset: 0,
-            len: 0,
-            retransmission: false,
-            ecn: Ecn::NotEct,
-        }
+        Self { seq, ack, flags, ..Self::default() }
     }
 
     /// The header of this segment between two ports.
     #[inline]
+    pub const fn header(&self, src_port: u16, dst_port: u16) -> Header<'_> {
+        let Self { seq, ack, flags, window, ref options, .. } = *self;
+        Header { src_port, dst_port, seq, ack, flags, window, urgent: 0, options }
+    }
+
+    /// The same with options of its own.
+    #[inline]
     pub fn repr(&self, src_port: u16, dst_port: u16) -> Repr {
-        Repr {
-            src_port,
-            dst_port,
-            seq: self.seq,
-            ack: self.ack,
-            flags: self.flags,
-            window: self.window,
-            urgent: 0,
-            options: self.options,
-        }
+        let Self { seq, ack, flags, window, options, .. } = *self;
+        Repr { src_port, dst_port, seq, ack, flags, window, urgent: 0, options }
     }
 }

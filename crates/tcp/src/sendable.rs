@@ -139,6 +139,7 @@ impl Tcb {
     }
 
     /// What was never sent and may be sent now.
+    #[inline(always)]
     pub(crate) fn new_share(&self, held: &Held, flight: Option<&Flight>, delay: Delay) -> Option<Share> {
         let resends = match flight {
             Some(flight) => flight.board.has_lost() && flight.resends(),

@@ -26,14 +26,29 @@ impl Tcb {
         &mut self,
         cx: &Context<'_>,
         held: &Held,
-        mut flight: Option<&mut Flight>,
+        flight: Option<&mut Flight>,
     ) -> Option<Outgoing> {
+        let mut outgoing = Outgoing::default();
+        self.transmit_into(cx, held, flight, &mut outgoing).then_some(outgoing)
+    }
+
+    /// The same into a place that has held another segment, or false: large as a segment is, the hot path would feel
+    /// each copy.
+    pub fn transmit_into(
+        &mut self,
+        cx: &Context<'_>,
+        held: &Held,
+        mut flight: Option<&mut Flight>,
+        outgoing: &mut Outgoing,
+    ) -> bool {
         if self.marks.contains(Marks::SYN_NOW) {
-            return Some(self.emit_syn(cx, held));
+            *outgoing = self.emit_syn(cx, held);
+            return true;
         }
         if self.owes_blocks(held) && !held.gaps.is_empty() {
             // The blocks take a segment of their own, rather than room from one full of data.
-            return Some(self.acknowledgment(cx, held));
+            *outgoing = self.acknowledgment(cx, held);
+            return true;
         }
         if self.transmits() && !self.is_settled(held) {
             if let Some(flight) = flight.as_deref_mut() {
@@ -43,29 +58,34 @@ impl Tcb {
             if let Some(share) = share
                 && !self.waits_for_release(cx, flight.as_deref())
             {
-                return Some(self.emit_again(cx, held, flight, &share));
+                self.emit_again(cx, held, flight, &share, outgoing);
+                return true;
             }
             let delay = Delay::new(cx.config);
-            let share = share.is_none().then(|| self.new_share(held, flight.as_deref(), delay));
-            if let Some(share) = share.flatten()
+            if share.is_none()
+                && let Some(share) = self.new_share(held, flight.as_deref(), delay)
                 && !self.waits_for_release(cx, flight.as_deref())
             {
-                return Some(self.emit_new(cx, held, flight, &share));
+                self.emit_new(cx, held, flight, &share, outgoing);
+                return true;
             }
             if let Some(share) = flight.as_deref().and_then(|flight| self.probe_share(held, flight)) {
-                return Some(self.emit_again(cx, held, flight, &share));
+                self.emit_again(cx, held, flight, &share, outgoing);
+                return true;
             }
             if self.needs_persist(held, delay) {
                 self.arm_persist(cx);
             }
         }
         if self.marks.contains(Marks::ACK_NOW) {
-            return Some(self.acknowledgment(cx, held));
+            *outgoing = self.acknowledgment(cx, held);
+            return true;
         }
         if self.marks.contains(Marks::PROBE_NOW) {
-            return Some(self.emit_keepalive(cx, held));
+            *outgoing = self.emit_keepalive(cx, held);
+            return true;
         }
-        None
+        false
     }
 
     /// SYN in SYN-SENT, SYN-ACK in SYN-RECEIVED after a simultaneous open or with Fast Open.
@@ -118,7 +138,8 @@ impl Tcb {
         held: &Held,
         mut flight: Option<&mut Flight>,
         share: &Share,
-    ) -> Outgoing {
+        outgoing: &mut Outgoing,
+    ) {
         if self.snd_una == self.snd_nxt {
             self.begin_flight(cx, flight.as_deref_mut());
             self.marks.remove(Marks::SMALL_SENT | Marks::PROBED);
@@ -144,9 +165,8 @@ impl Tcb {
             None if !self.marks.contains(Marks::RESEND_ARMED) => self.arm_resend(cx),
             None => {}
         }
-        let mut outgoing = self.carry(cx, held, share, false);
-        self.mark_new_data(&mut outgoing, is_probe);
-        outgoing
+        self.carry(cx, held, share, outgoing);
+        self.mark_new_data(outgoing, is_probe);
     }
 
     /// The first data after nothing was in flight.
@@ -169,7 +189,8 @@ impl Tcb {
         held: &Held,
         flight: Option<&mut Flight>,
         share: &Share,
-    ) -> Outgoing {
+        outgoing: &mut Outgoing,
+    ) {
         let is_head = share.seq == self.snd_una;
         self.marks.remove(Marks::RESEND_NOW);
         self.recovery.on_resent(share.end());
@@ -184,7 +205,8 @@ impl Tcb {
         if let Some(flight) = flight {
             self.after_resent(cx, flight, share);
         }
-        self.carry(cx, held, share, true)
+        self.carry(cx, held, share, outgoing);
+        outgoing.retransmission = true;
     }
 
     /// One segment at a time has its round trip measured; none that was sent twice (Karn, MUST-18), and none behind
@@ -200,25 +222,19 @@ impl Tcb {
         }
     }
 
-    /// A segment with a share of the stream. PSH marks the end of what is queued (MUST-61).
-    #[inline]
-    fn carry(&mut self, cx: &Context<'_>, held: &Held, share: &Share, retransmission: bool) -> Outgoing {
+    /// A segment with a share of the stream, for the first time. PSH marks the end of what is queued (MUST-61).
+    #[inline(always)]
+    fn carry(&mut self, cx: &Context<'_>, held: &Held, share: &Share, outgoing: &mut Outgoing) {
         let offset = share.seq.distance_from(self.snd_una);
         let mut flags = Flags::empty();
         flags.set(Flags::FIN, share.fin);
         flags.set(Flags::PSH, share.len > 0 && offset.saturating_add(share.len) >= held.queued);
-        let (window, flags) = self.account(cx, held, flags);
-        Outgoing {
-            seq: share.seq,
-            ack: self.rcv_nxt,
-            flags,
-            window,
-            options: self.options(cx, SackBlocks::NONE),
-            offset,
-            len: share.len,
-            retransmission,
-            ecn: Ecn::NotEct,
-        }
+        (outgoing.window, outgoing.flags) = self.account(cx, held, flags);
+        (outgoing.seq, outgoing.ack) = (share.seq, self.rcv_nxt);
+        (outgoing.offset, outgoing.len) = (offset, share.len);
+        (outgoing.retransmission, outgoing.ecn) = (false, Ecn::NotEct);
+        outgoing.options = Options::NONE;
+        outgoing.options.timestamps = self.stamps(cx);
     }
 
     /// A bare acknowledgment of everything received; nothing more is owed after it.
@@ -280,9 +296,14 @@ impl Tcb {
     /// The options of every segment but a SYN.
     #[inline]
     pub(crate) fn options(&self, cx: &Context<'_>, sack: SackBlocks) -> Options {
+        Options { timestamps: self.stamps(cx), sack, ..Options::default() }
+    }
+
+    /// The timestamps of every segment, if both sides agreed on them.
+    #[inline]
+    fn stamps(&self, cx: &Context<'_>) -> Option<Timestamps> {
         let stamps = Timestamps { value: self.timestamp(cx), echo: self.ts_recent };
-        let has_stamps = self.marks.contains(Marks::TIMESTAMPS);
-        Options { timestamps: has_stamps.then_some(stamps), sack, ..Options::default() }
+        self.marks.contains(Marks::TIMESTAMPS).then_some(stamps)
     }
 
     fn arm_persist(&mut self, cx: &Context<'_>) {

@@ -9,6 +9,6 @@ mod sum;
 mod transport;
 mod update;
 
-pub use sum::{Sum, copy_and_sum, pseudo_header, sum};
+pub use sum::{Sum, copy_and_sum, pseudo_header, pseudo_header_mapped, sum};
 pub use transport::{fill_transport, fill_transport_parts, seed_transport, verify_transport};
 pub use update::{update16, update32};

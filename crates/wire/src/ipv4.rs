@@ -415,18 +415,24 @@ impl Repr {
             payload_len,
         } = *self;
         let Some(header) = bytes.first_chunk_mut::<HEADER_LEN>() else { return };
-        let mut packet = Packet::new_unchecked(&mut header[..]);
-        packet.set_version_and_header_len(HEADER_LEN);
-        packet.set_traffic_class(dscp, ecn);
-        packet.set_total_len(payload_len.saturating_add(HEADER_LEN as u16));
-        packet.set_ident(ident);
-        packet.set_fragment(dont_fragment, more_fragments, fragment_offset);
-        packet.set_ttl(ttl);
-        packet.set_protocol(protocol);
-        packet.set_checksum(0);
-        packet.set_src(src);
-        packet.set_dst(dst);
-        let checksum = sum_of_plain_header(header).finish();
-        field::CHECKSUM.set(header, checksum);
+        // The sum is taken from the words as they are written: reading back what was written in parts would wait for
+        // the stores.
+        let traffic_class = traffic_class(dscp, ecn);
+        let total_len = payload_len.saturating_add(HEADER_LEN as u16);
+        let fragment = if dont_fragment { field::DONT_FRAGMENT } else { 0 }
+            | if more_fragments { field::MORE_FRAGMENTS } else { 0 }
+            | fragment_offset >> field::OFFSET_SHIFT;
+        let first = u64::from(VERSION << 4 | (HEADER_LEN / 4) as u8) << 56
+            | u64::from(traffic_class) << 48
+            | u64::from(total_len) << 32
+            | u64::from(ident) << 16
+            | u64::from(fragment);
+        let second = u64::from(ttl) << 56 | u64::from(protocol.0) << 48 | u64::from(src.to_bits());
+        let third = dst.to_bits();
+        let checksum = Sum::new().add_u64(first).add_u64(second).add_u32(third).finish();
+        let second = second | u64::from(checksum) << 32;
+        header[..8].copy_from_slice(&first.to_be_bytes());
+        header[8..16].copy_from_slice(&second.to_be_bytes());
+        header[16..].copy_from_slice(&third.to_be_bytes());
     }
 }

@@ -24,7 +24,8 @@ mod seq;
 use core::net::IpAddr;
 
 use crate::bytes::{self, U8, U16, U32};
-use crate::{Error, Protocol, Result, checksum};
+use crate::checksum::{self, Sum};
+use crate::{Error, Protocol, Result};
 
 pub use flags::Flags;
 pub use options::{FastOpenCookie, Options, SackBlocks, Timestamps, UserTimeout};
@@ -308,25 +309,105 @@ impl Repr {
     /// Options that the 40 bytes there are do not hold are left out, as [`Options::fitting`] says.
     #[inline]
     pub fn emit(&self, bytes: &mut [u8]) {
+        self.as_header().emit(bytes);
+    }
+
+    /// The same header, its options where they are.
+    #[inline]
+    const fn as_header(&self) -> Header<'_> {
+        let Self { src_port, dst_port, seq, ack, flags, window, urgent, ref options } = *self;
+        Header { src_port, dst_port, seq, ack, flags, window, urgent, options }
+    }
+}
+
+/// A header to be written, whose options lie elsewhere: a hundred bytes that need not be copied for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Header<'a> {
+    /// From which port.
+    pub src_port: u16,
+    /// To which port.
+    pub dst_port: u16,
+    /// The first sequence number.
+    pub seq: SeqNumber,
+    /// The next sequence number expected.
+    pub ack: SeqNumber,
+    /// The control bits.
+    pub flags: Flags,
+    /// The receive window as it stands in the header, not scaled.
+    pub window: u16,
+    /// The urgent pointer.
+    pub urgent: u16,
+    /// The options.
+    pub options: &'a Options,
+}
+
+impl Header<'_> {
+    /// Bytes of the header with its options.
+    #[inline]
+    pub fn len(&self) -> usize {
+        HEADER_LEN + self.options.len()
+    }
+
+    /// Never: there are twenty bytes at least.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Writes the header to the front of `bytes`, with a checksum of zero, for
+    /// [`fill_transport`](checksum::fill_transport) or [`seed_transport`](checksum::seed_transport).
+    ///
+    /// Options that the 40 bytes there are do not hold are left out, as [`Options::fitting`] says.
+    #[inline]
+    pub fn emit(&self, bytes: &mut [u8]) {
         match self.options.only_timestamps() {
             Some(timestamps) => self.emit_with_timestamps(timestamps, bytes),
             None => self.emit_with_options(bytes),
         }
     }
 
-    /// The header of nearly every segment. One length check, then straight-line code: every offset and value's place
-    /// is known to the compiler.
+    /// Writes the header to the front of `bytes`, the rest of which is the payload, with its checksum; `pseudo` is the
+    /// [pseudo-header's sum](checksum::pseudo_header).
+    ///
+    /// The sum of a common header is taken from the words as they are written: reading back what was written in parts
+    /// would wait for the stores.
+    #[inline]
+    pub fn emit_summed(&self, bytes: &mut [u8], pseudo: Sum) {
+        if let Some(timestamps) = self.options.only_timestamps()
+            && let Some((header, payload)) = bytes.split_first_chunk_mut::<HEADER_LEN_TIMESTAMPS>()
+        {
+            let words = self.words(timestamps);
+            let sum = words.into_iter().fold(pseudo.add(payload), Sum::add_u64);
+            write_words(header, words, sum.finish());
+            return;
+        }
+        self.emit(bytes);
+        let checksum = pseudo.join(checksum::sum(bytes), 0).finish();
+        field::CHECKSUM.set(bytes, checksum);
+    }
+
+    /// The header of nearly every segment.
     #[inline]
     fn emit_with_timestamps(&self, timestamps: Timestamps, bytes: &mut [u8]) {
         let Some(header) = bytes.first_chunk_mut::<HEADER_LEN_TIMESTAMPS>() else { return };
-        self.emit_fixed(HEADER_LEN_TIMESTAMPS, header);
-        if let Some(room) = header.last_chunk_mut() {
-            *room = timestamps.aligned();
-        }
+        write_words(header, self.words(timestamps), 0);
+    }
+
+    /// A header with timestamps and nothing else, aligned as RFC 7323 appendix A recommends; the checksum is zero.
+    #[inline(always)]
+    fn words(&self, timestamps: Timestamps) -> [u64; HEADER_LEN_TIMESTAMPS / 8] {
+        let Self { src_port, dst_port, seq, ack, flags, window, urgent, options: _ } = *self;
+        let data_offset = (HEADER_LEN_TIMESTAMPS / 4) as u64;
+        [
+            u64::from(src_port) << 48 | u64::from(dst_port) << 32 | u64::from(seq.0),
+            u64::from(ack.0) << 32 | data_offset << 28 | u64::from(flags.bits()) << 16 | u64::from(window),
+            u64::from(urgent) << 32 | u64::from(Timestamps::ALIGNED_LEAD),
+            u64::from(timestamps.value) << 32 | u64::from(timestamps.echo),
+        ]
     }
 
     fn emit_with_options(&self, bytes: &mut [u8]) {
-        let header_len = self.header_len();
+        let header_len = self.len();
         let Some(header) = bytes.get_mut(..header_len) else { return };
         let Some((fixed, options)) = header.split_first_chunk_mut::<HEADER_LEN>() else { return };
         self.emit_fixed(header_len, fixed);
@@ -347,5 +428,19 @@ impl Repr {
         segment.set_window(window);
         segment.set_checksum(0);
         segment.set_urgent(urgent);
+    }
+}
+
+/// Writes a header's words, with its checksum in the third.
+#[inline(always)]
+fn write_words(
+    header: &mut [u8; HEADER_LEN_TIMESTAMPS],
+    mut words: [u64; HEADER_LEN_TIMESTAMPS / 8],
+    checksum: u16,
+) {
+    words[2] |= u64::from(checksum) << 48;
+    let (places, _) = header.as_chunks_mut::<8>();
+    for (place, word) in places.iter_mut().zip(words) {
+        *place = word.to_be_bytes();
     }
 }

@@ -1,5 +1,6 @@
 //! The connections that stay, and the requests on them.
 
+use freeway::mem::arch::prefetch_lines;
 use freeway::{CloseReason, Conn, ConnId, Ended, Instant, Rng, Stack};
 
 use super::sockets::Opener;
@@ -39,8 +40,10 @@ pub(super) struct Held {
     in_flight: u64,
     work: Work,
     schedule: Option<Schedule>,
-    /// Numbers drawn for the next requests.
+    /// Numbers drawn, whose places in `ids` are coming into the cache.
     drawn: Vec<u32>,
+    /// The connections that were drawn before them, which are coming into the cache themselves.
+    next: Vec<ConnId>,
     /// The next connection of a sweep, or to be set going.
     cursor: u32,
 }
@@ -64,6 +67,7 @@ impl Held {
             work: Work::Hold,
             schedule: None,
             drawn: Vec::with_capacity(DRAWN),
+            next: Vec::with_capacity(DRAWN),
             cursor: 0,
         }
     }
@@ -71,6 +75,7 @@ impl Held {
     pub(super) fn begin(&mut self, work: Work, now: Instant, rng: &mut Rng) {
         self.work = work;
         self.drawn.clear();
+        self.next.clear();
         self.cursor = 0;
         self.schedule = match work {
             Work::Requests(Requests { cause: Cause::Time(rate), .. }) => Some(Schedule::new(rate, now, rng)),
@@ -191,8 +196,8 @@ impl Held {
         }
     }
 
-    /// Sends at most `count` requests on connections drawn at random. Each turn uses what the turn before has drawn:
-    /// meanwhile their memory has come into the cache.
+    /// Sends at most `count` requests on connections drawn at random. Each turn uses what the two before it have drawn:
+    /// meanwhile first the connections' names, then their memory has come into the cache.
     fn ask_drawn<P: Protocol>(
         &mut self,
         stack: &mut Stack<LoadState<P::Progress>>,
@@ -207,10 +212,9 @@ impl Held {
                 Some(schedule) => schedule.next(),
                 None => now,
             };
-            let Some(number) = self.drawn.pop() else { break };
+            let Some(id) = self.next.pop() else { break };
             // Few of many are busy: one that is gives way to another draw.
-            if let Some(&id) = self.ids.get(number as usize)
-                && let Some(mut conn) = stack.conn(id)
+            if let Some(mut conn) = stack.conn(id)
                 && self.ask(&mut conn, common, at)
             {
                 sent += 1;
@@ -219,12 +223,18 @@ impl Held {
                 }
             }
         }
+        while self.next.len() < DRAWN
+            && let Some(number) = self.drawn.pop()
+        {
+            if let Some(&id) = self.ids.get(number as usize) {
+                stack.prefetch(id);
+                self.next.push(id);
+            }
+        }
         let among = among.min(self.ids.len() as u32);
         while self.drawn.len() < DRAWN && among > 0 {
             let number = common.rng.below(among);
-            if let Some(&id) = self.ids.get(number as usize) {
-                stack.prefetch(id);
-            }
+            prefetch_lines(&self.ids, number as usize, 1);
             self.drawn.push(number);
         }
     }

@@ -5,7 +5,7 @@
 //!         64 │ handles │ mapping
 //!
 //!   arena: free list         │ 7 │ 3 │ 0 │ … │   │   │      u32 each; `free_len` are free, the last goes first
-//!   arena: holders           │ others │ parked │ …          a byte each per buffer
+//!   arena: holders           │ others │ parked │ …          a byte each, in one word per buffer
 //!   arena: buffers
 //! ```
 
@@ -24,18 +24,30 @@ use crate::arena::{Arena, ArenaError, Mapping, SharedMapping};
 const NEVER: u32 = u32::MAX;
 
 /// A buffer's holders beyond the one that every used buffer has.
+///
+/// Two counts in one word, always read and written as one: they change several times on a packet's way, and a processor
+/// that reads back a word of which only a part was written last waits for that part.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-#[repr(C)]
-pub(crate) struct Holders {
-    /// How many hold it besides the first. At most [`Holders::OTHERS_MAX`].
-    others: u8,
-    /// How many of all its holders are parked: at most `others + 1`.
-    parked: u8,
-}
+#[repr(transparent)]
+pub(crate) struct Holders(u16);
 
 impl Holders {
-    /// So that all holders could be parked and `parked` not overflow.
+    /// So that all holders could be parked and their count not overflow.
     const OTHERS_MAX: u8 = u8::MAX - 1;
+    const ONE_OTHER: u16 = 1;
+    const ONE_PARKED: u16 = 1 << 8;
+
+    /// How many hold it besides the first. At most [`Holders::OTHERS_MAX`].
+    #[inline(always)]
+    const fn others(self) -> u8 {
+        self.0 as u8
+    }
+
+    /// How many of all its holders are parked: at most one more than the others.
+    #[inline(always)]
+    const fn parked(self) -> u8 {
+        (self.0 >> 8) as u8
+    }
 }
 
 /// The pool. Cells, because all handles and packets of one thread share it.
@@ -200,12 +212,12 @@ impl Inner {
         // SAFETY: needed to reach the pool, which the caller says is alive.
         let this = unsafe { inner.as_ref() };
         for index in 0..this.capacity {
-            let Holders { others, parked } = this.holders(index);
+            let (others, parked) = (this.holders(index).others(), this.holders(index).parked());
             if parked == 0 {
                 continue;
             }
             if parked <= others {
-                this.set_holders(index, Holders { others: others - parked, parked: 0 });
+                this.set_holders(index, Holders(u16::from(others - parked)));
             } else {
                 this.set_holders(index, Holders::default());
                 // SAFETY: needed to free the buffer. All its holders were parked, none of which can be unparked
@@ -219,9 +231,9 @@ impl Inner {
     #[inline]
     pub(super) fn add_holder(&self, index: u32) -> bool {
         let holders = self.holders(index);
-        let counted = holders.others < Holders::OTHERS_MAX;
+        let counted = holders.others() < Holders::OTHERS_MAX;
         if counted {
-            self.set_holders(index, Holders { others: holders.others + 1, ..holders });
+            self.set_holders(index, Holders(holders.0 + Holders::ONE_OTHER));
         }
         counted
     }
@@ -236,34 +248,34 @@ impl Inner {
         // SAFETY: needed to reach the pool, which the caller says is alive.
         let this = unsafe { inner.as_ref() };
         let holders = this.holders(index);
-        if holders.others == 0 {
+        if holders.others() == 0 {
             // SAFETY: needed to free the buffer, whose only holder the caller was.
             unsafe { Self::put(inner, index) };
         } else {
-            this.set_holders(index, Holders { others: holders.others - 1, ..holders });
+            this.set_holders(index, Holders(holders.0 - Holders::ONE_OTHER));
         }
     }
 
     /// Whether the buffer has one holder only.
     #[inline]
     pub(super) fn is_unique(&self, index: u32) -> bool {
-        self.holders(index).others == 0
+        self.holders(index).others() == 0
     }
 
     /// One of the holders is parked from now on.
     #[inline]
     pub(super) fn park(&self, index: u32) {
         let holders = self.holders(index);
-        debug_assert!(holders.parked <= holders.others, "somebody parks who is no holder");
-        self.set_holders(index, Holders { parked: holders.parked + 1, ..holders });
+        debug_assert!(holders.parked() <= holders.others(), "somebody parks who is no holder");
+        self.set_holders(index, Holders(holders.0 + Holders::ONE_PARKED));
     }
 
     /// One of the parked holders is no longer.
     #[inline]
     pub(super) fn unpark(&self, index: u32) {
         let holders = self.holders(index);
-        debug_assert!(holders.parked > 0, "somebody unparks who was not parked");
-        self.set_holders(index, Holders { parked: holders.parked - 1, ..holders });
+        debug_assert!(holders.parked() > 0, "somebody unparks who was not parked");
+        self.set_holders(index, Holders(holders.0 - Holders::ONE_PARKED));
     }
 
     /// A packet's bytes.

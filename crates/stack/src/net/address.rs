@@ -89,6 +89,48 @@ impl FromStr for Cidr {
     }
 }
 
+/// An address of either version as one number, IPv4 in its mapped form: sixteen bytes that a processor copies and compares
+/// whole, where an [`IpAddr`] is a tag and bytes at odd places behind it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Addr(pub(crate) u128);
+
+impl Addr {
+    /// Whether it is an IPv4 address.
+    #[inline]
+    pub const fn is_v4(self) -> bool {
+        self.0 >> 32 == 0xffff
+    }
+}
+
+impl From<IpAddr> for Addr {
+    #[inline]
+    fn from(addr: IpAddr) -> Self {
+        Self(bits(addr))
+    }
+}
+
+impl From<Ipv4Addr> for Addr {
+    #[inline]
+    fn from(addr: Ipv4Addr) -> Self {
+        Self(v4_bits(addr))
+    }
+}
+
+impl From<Ipv6Addr> for Addr {
+    #[inline]
+    fn from(addr: Ipv6Addr) -> Self {
+        Self(addr.to_bits())
+    }
+}
+
+impl From<Addr> for IpAddr {
+    #[inline]
+    fn from(addr: Addr) -> Self {
+        let v6 = Ipv6Addr::from_bits(addr.0);
+        if addr.is_v4() { Self::V4(Ipv4Addr::from_bits(addr.0 as u32)) } else { Self::V6(v6) }
+    }
+}
+
 /// An address as one number, IPv4 in its mapped form.
 #[inline]
 pub(crate) const fn bits(addr: IpAddr) -> u128 {
@@ -142,13 +184,16 @@ pub(crate) struct Address {
 /// All addresses.
 pub(crate) struct Addresses {
     all: Vec<Address>,
+    /// All of them as numbers.
+    numbers: Vec<u128>,
     /// The addresses in use, as numbers; [`UNUSED`] in the others' places.
     live: Vec<u128>,
     /// The broadcast addresses of the networks that addresses in use are of, each once.
     broadcasts: Vec<Ipv4Addr>,
     /// Indices by hash, linear probing, once there are more than [`LINEAR`].
     hashed: Vec<u16>,
-    key: HashKey,
+    /// A secret odd number.
+    factor: u64,
     limit: usize,
 }
 
@@ -163,10 +208,11 @@ impl Addresses {
         let limit = usize::from(limit).min(usize::from(u16::MAX) / 4);
         Self {
             all: Vec::with_capacity(limit),
+            numbers: Vec::with_capacity(limit),
             live: Vec::with_capacity(limit),
             broadcasts: Vec::with_capacity(limit),
             hashed: vec![EMPTY; (limit * 2).next_power_of_two()],
-            key,
+            factor: key.hash(b"addresses") | 1,
             limit,
         }
     }
@@ -195,8 +241,12 @@ impl Addresses {
         None
     }
 
+    /// Where the search for an address begins. A multiplication by the secret will do: what is in the table is the host's own
+    /// choice, so a stranger can make a search no longer than its longest run, and half of the table is empty.
+    #[inline]
     fn slot(&self, addr: u128) -> usize {
-        self.key.hash(&addr.to_be_bytes()) as usize & (self.hashed.len() - 1)
+        let folded = (addr >> 64) as u64 ^ (addr as u64).rotate_left(32);
+        (folded.wrapping_mul(self.factor) >> 40) as usize & (self.hashed.len() - 1)
     }
 
     /// Adds an address, or revives it; `None` when the table is full.
@@ -208,6 +258,7 @@ impl Addresses {
             None => {
                 let index = self.all.len() as u16;
                 self.all.push(address);
+                self.numbers.push(number);
                 self.live.push(UNUSED);
                 self.index(number, index);
                 index
@@ -257,6 +308,12 @@ impl Addresses {
     /// How many more there can be.
     pub(crate) fn room(&self) -> usize {
         self.limit - self.all.len()
+    }
+
+    /// The address of an index.
+    #[inline]
+    pub(crate) fn number(&self, index: u16) -> Option<u128> {
+        self.numbers.get(usize::from(index)).copied()
     }
 
     pub(crate) fn get(&self, index: u16) -> Option<&Address> {

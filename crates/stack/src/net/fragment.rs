@@ -3,8 +3,6 @@
 //! Every fragment gets a buffer of its own, and its part of the payload is copied there: the one copy on the way
 //! out, of packets that should not have been that long.
 
-use core::net::IpAddr;
-
 use freeway_base::Instant;
 use freeway_mem::Packet;
 use freeway_wire::ipv6::ext::FRAGMENT_HEADER_LEN;
@@ -15,10 +13,7 @@ use super::header::{IpHeader, Part};
 
 /// Bytes of headers in front of each fragment's payload.
 const fn overhead(header: &IpHeader) -> usize {
-    match header.dst {
-        IpAddr::V4(_) => ipv4::HEADER_LEN,
-        IpAddr::V6(_) => ipv6::HEADER_LEN + FRAGMENT_HEADER_LEN,
-    }
+    if header.dst.is_v4() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN + FRAGMENT_HEADER_LEN }
 }
 
 impl Net {

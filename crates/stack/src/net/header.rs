@@ -1,19 +1,21 @@
 //! The IP header of a packet on its way out.
 
-use core::net::IpAddr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use freeway_mem::Packet;
 use freeway_wire::{Ecn, Protocol, ipv4, ipv6};
 
 use freeway_wire::ipv6::ext::{FRAGMENT_HEADER_LEN, FragmentRepr};
 
+use super::address::Addr;
+
 /// What a transport says of a packet to be sent; the versions of `src` and `dst` are one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IpHeader {
     /// The address it comes from, this host's.
-    pub src: IpAddr,
+    pub src: Addr,
     /// Where it goes.
-    pub dst: IpAddr,
+    pub dst: Addr,
     /// What it holds.
     pub protocol: Protocol,
     /// Its time to live, or hop limit.
@@ -39,10 +41,7 @@ impl IpHeader {
     /// Bytes of the header, without fragment.
     #[inline]
     pub const fn header_len(&self) -> usize {
-        match self.dst {
-            IpAddr::V4(_) => ipv4::HEADER_LEN,
-            IpAddr::V6(_) => ipv6::HEADER_LEN,
-        }
+        if self.dst.is_v4() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN }
     }
 
     /// Writes the header in front of a payload. Without room, or with addresses of two versions, false.
@@ -50,12 +49,13 @@ impl IpHeader {
     #[must_use]
     pub(crate) fn prepend(&self, packet: &mut Packet, ident: u16) -> bool {
         let payload_len = packet.len() as u16;
-        match (self.src, self.dst) {
-            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+        let (Addr(src), Addr(dst)) = (self.src, self.dst);
+        match (self.src.is_v4(), self.dst.is_v4()) {
+            (true, true) => {
                 let Some(room) = packet.prepend(ipv4::HEADER_LEN) else { return false };
                 let header = ipv4::Repr {
-                    src,
-                    dst,
+                    src: Ipv4Addr::from_bits(src as u32),
+                    dst: Ipv4Addr::from_bits(dst as u32),
                     protocol: self.protocol,
                     ttl: self.hop_limit,
                     dscp: self.dscp,
@@ -69,11 +69,11 @@ impl IpHeader {
                 header.emit(room);
                 true
             }
-            (IpAddr::V6(src), IpAddr::V6(dst)) => {
+            (false, false) => {
                 let Some(room) = packet.prepend(ipv6::HEADER_LEN) else { return false };
                 let header = ipv6::Repr {
-                    src,
-                    dst,
+                    src: Ipv6Addr::from_bits(src),
+                    dst: Ipv6Addr::from_bits(dst),
                     next_header: self.protocol,
                     hop_limit: self.hop_limit,
                     dscp: self.dscp,
@@ -91,8 +91,8 @@ impl IpHeader {
     /// The same for a fragment.
     #[must_use]
     pub(crate) fn prepend_part(&self, packet: &mut Packet, part: Part) -> bool {
-        match (self.src, self.dst) {
-            (IpAddr::V4(_), IpAddr::V4(_)) => {
+        match (self.src.is_v4(), self.dst.is_v4()) {
+            (true, true) => {
                 let whole = Self { dont_fragment: false, ..*self };
                 if !whole.prepend(packet, part.ident as u16) {
                     return false;

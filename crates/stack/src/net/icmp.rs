@@ -165,8 +165,8 @@ impl Net {
     ) -> Result<(), RouteError> {
         let mut hop = self.hop(now, dst).inspect_err(|_| self.counters.dropped_no_route += 1)?;
         let header = IpHeader {
-            src,
-            dst,
+            src: src.into(),
+            dst: dst.into(),
             protocol,
             hop_limit: self.config.hop_limit,
             dscp: 0,

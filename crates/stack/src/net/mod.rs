@@ -69,7 +69,7 @@ use alloc::vec::Vec;
 use freeway_base::{HashKey, Instant, Rng};
 use freeway_mem::PacketPool;
 
-pub use address::{Cidr, CidrError};
+pub use address::{Addr, Cidr, CidrError};
 pub use config::{NetConfig, NetError};
 pub use counters::NetCounters;
 pub use header::IpHeader;
@@ -81,7 +81,6 @@ pub use path::Path;
 pub use route::Route;
 
 pub(crate) use address::bits;
-pub(crate) use output::to_ip;
 
 use address::Addresses;
 use autoconf::Solicitor;

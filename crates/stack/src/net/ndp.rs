@@ -198,8 +198,8 @@ impl Net {
         let Some(room) = packet.append(message.buffer_len()) else { return };
         message.emit(src, dst, room);
         let header = IpHeader {
-            src: IpAddr::V6(src),
-            dst: IpAddr::V6(dst),
+            src: IpAddr::V6(src).into(),
+            dst: IpAddr::V6(dst).into(),
             protocol: Protocol::ICMPV6,
             hop_limit: HOP_LIMIT,
             dscp: 0,

@@ -6,7 +6,7 @@
 //!   headroom │ eth │ IP │ transport header │ payload │      14 bytes copied from the neighbour's entry
 //! ```
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
 
 use freeway_base::Instant;
 use freeway_mem::{Packet, SharedPacket, TxBurst};
@@ -14,7 +14,7 @@ use freeway_wire::MacAddr;
 use freeway_wire::ethernet::EtherType;
 use thiserror::Error;
 
-use super::address::bits;
+use super::address::{Addr, bits};
 use super::header::IpHeader;
 use super::interface::{Interface, LinkHeader};
 use super::neighbor::{Hop, Key, Passage, State};
@@ -182,7 +182,7 @@ impl Net {
 
     #[cold]
     fn locate_anew(&mut self, now: Instant, hop: &mut Hop, header: &IpHeader) -> Option<u16> {
-        match self.hop(now, header.dst) {
+        match self.hop(now, header.dst.into()) {
             Ok(found) => {
                 *hop = found;
                 self.neighbors.index(found)
@@ -218,7 +218,7 @@ impl Net {
         if header.dont_fragment || header.header_len() + len <= usize::from(self.path_mtu_min(header.dst)) {
             return link_mtu;
         }
-        self.path(now, header.dst).map_or(link_mtu, |path| path.mtu.min(link_mtu))
+        self.path(now, header.dst.into()).map_or(link_mtu, |path| path.mtu.min(link_mtu))
     }
 
     /// Sends an IP packet to a neighbour, or lets it wait for it.
@@ -270,8 +270,8 @@ impl Net {
     pub(crate) fn next_ident(&mut self, header: &IpHeader) -> u32 {
         self.ident = self.ident.wrapping_add(1);
         let mut pair = [0; 32];
-        pair[..16].copy_from_slice(&bits(header.src).to_be_bytes());
-        pair[16..].copy_from_slice(&bits(header.dst).to_be_bytes());
+        pair[..16].copy_from_slice(&header.src.0.to_be_bytes());
+        pair[16..].copy_from_slice(&header.dst.0.to_be_bytes());
         (self.key.hash(&pair) as u32).wrapping_add(self.ident)
     }
 
@@ -347,8 +347,7 @@ impl Net {
     }
 }
 
-/// The address whose [`bits`] these are.
-pub(crate) const fn to_ip(number: u128) -> IpAddr {
-    let v6 = Ipv6Addr::from_bits(number);
-    if number >> 32 == 0xffff { IpAddr::V4(Ipv4Addr::from_bits(number as u32)) } else { IpAddr::V6(v6) }
+/// The address whose [`bits`](super::address::bits) these are.
+pub(crate) fn to_ip(number: u128) -> IpAddr {
+    Addr(number).into()
 }

@@ -10,7 +10,7 @@ use freeway_mem::{Packet, PacketFlags};
 use freeway_wire::ethernet::EtherType;
 use freeway_wire::{Ecn, Protocol, ipv4, ipv6, tcp};
 
-use super::address::v4_bits;
+use super::address::{Addr, v4_bits};
 use super::interface::PLAIN_LEN;
 use super::setup::{is_host_v4, is_host_v6};
 use super::{IfaceId, Net};
@@ -18,8 +18,8 @@ use super::{IfaceId, Net};
 /// What a plain frame says before its TCP header begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Plain {
-    pub(crate) src: IpAddr,
-    pub(crate) dst: IpAddr,
+    pub(crate) src: Addr,
+    pub(crate) dst: Addr,
     /// Which of the host's addresses `dst` is.
     pub(crate) local: u16,
     pub(crate) ecn: Ecn,
@@ -33,7 +33,7 @@ pub(crate) struct Plain {
 
 impl Net {
     /// What to know of a plain frame; `None` for any other.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn plain_segment(&mut self, iface: IfaceId, packet: &Packet) -> Option<Plain> {
         let interface = self.interfaces.get(usize::from(iface.0))?;
         let (link, rest) = packet.data().split_first_chunk::<PLAIN_LEN>()?;
@@ -49,14 +49,15 @@ impl Net {
             _ => return None,
         };
         self.counters.frames_in += 1;
-        match plain.src {
-            IpAddr::V4(_) => self.counters.ipv4_in += 1,
-            IpAddr::V6(_) => self.counters.ipv6_in += 1,
+        if plain.src.is_v4() {
+            self.counters.ipv4_in += 1;
+        } else {
+            self.counters.ipv6_in += 1;
         }
         Some(plain)
     }
 
-    #[inline]
+    #[inline(always)]
     fn plain_v4(&self, bytes: &[u8], trusted: bool) -> Option<Plain> {
         /// The version, and a header of five words.
         const VERSION_IHL: u8 = 0x45;
@@ -75,14 +76,14 @@ impl Net {
         {
             return None;
         }
-        let (src, dst) = (view.src(), view.dst());
+        let (src, dst, number) = (view.src(), view.dst(), v4_bits(view.src()));
         let local = self.addresses.find(v4_bits(dst))?;
-        if !is_host_v4(src) || self.addresses.is_any_broadcast(src) || self.is_own(v4_bits(src)) {
+        if !is_host_v4(src) || self.addresses.is_any_broadcast(src) || self.is_own(number) {
             return None;
         }
         Some(Plain {
-            src: IpAddr::V4(src),
-            dst: IpAddr::V4(dst),
+            src: Addr(number),
+            dst: Addr::from(dst),
             local,
             ecn: view.ecn(),
             trusted,
@@ -109,8 +110,8 @@ impl Net {
             return None;
         }
         Some(Plain {
-            src: IpAddr::V6(src),
-            dst: IpAddr::V6(dst),
+            src: Addr::from(src),
+            dst: Addr::from(dst),
             local,
             ecn: view.ecn(),
             trusted,

@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use freeway_base::Instant;
 use freeway_wire::MacAddr;
 
-use super::address::{Address, Cidr, Use, bits};
+use super::address::{Addr, Address, Cidr, Use, bits};
 use super::config::NetError;
 use super::interface::{Interface, InterfaceConfig};
 use super::route::Route;
@@ -223,6 +223,12 @@ impl Net {
     #[inline]
     pub fn address(&self, index: u16) -> IpAddr {
         self.addresses.get(index).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.cidr.addr)
+    }
+
+    /// The same as a number.
+    #[inline]
+    pub(crate) fn addr(&self, index: u16) -> Addr {
+        self.addresses.number(index).map_or(Addr::from(Ipv4Addr::UNSPECIFIED), Addr)
     }
 
     /// The hop limit, or time to live, of what this host sends.

@@ -10,6 +10,7 @@ use core::net::IpAddr;
 use freeway_base::Instant;
 
 use super::Net;
+use super::address::Addr;
 use super::path::{Learned, Path};
 use super::setup::MTU_MIN_V6;
 
@@ -38,11 +39,8 @@ impl Net {
     }
 
     /// The least MTU that a message may report.
-    pub(crate) const fn path_mtu_min(&self, dst: IpAddr) -> u16 {
-        match dst {
-            IpAddr::V4(_) => self.config.path_mtu_min_v4,
-            IpAddr::V6(_) => MTU_MIN_V6,
-        }
+    pub(crate) const fn path_mtu_min(&self, dst: Addr) -> u16 {
+        if dst.is_v4() { self.config.path_mtu_min_v4 } else { MTU_MIN_V6 }
     }
 
     /// Remembers that the path to `dst` carries no more than `mtu` bytes, unless it is known to carry less.
@@ -64,7 +62,7 @@ impl Net {
     /// A router says that a datagram of ours was longer than `mtu`: believed if it narrows the path within reason.
     pub(crate) fn datagram_too_big(&mut self, now: Instant, dst: IpAddr, mtu: u16) {
         let narrows = self.path_mtu(now, dst).is_some_and(|known| mtu < known);
-        if narrows && mtu >= self.path_mtu_min(dst) {
+        if narrows && mtu >= self.path_mtu_min(dst.into()) {
             self.narrow_path(now, dst, mtu);
         } else {
             self.counters.ignored_too_big += 1;

@@ -172,7 +172,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         profile: u16,
         arriving: &Arriving,
     ) -> (bool, Option<FastOpenCookie>) {
-        let (local, peer) = (arriving.dst, arriving.src);
+        let (local, peer) = (arriving.dst(), arriving.src());
         let full = self.admits_connection(profile, peer).is_err();
         let Some(shown) = arriving.repr.options.fast_open else { return (false, None) };
         let Some(gate) = self.listeners.gate_mut(profile) else { return (false, None) };

@@ -117,25 +117,20 @@ impl Store {
         let makes_run = !joins_before && !joins_after;
         let has_place = self.queues.slot(*list).is_some_and(|queues| queues.rx_runs < self.max_out_of_order);
         let (last_before, last_after) = (self.run_last(before), self.run_last(after));
-        let item = Item {
-            content: Content::Packet(packet.share().park()),
-            at,
-            len,
-            next: after,
-            run_last: NONE,
-            fin,
-            side: Side::Received,
-        };
+        let content = Content::Packet(packet.share().park());
         let inserted = if makes_run && !has_place {
-            self.drop_content(item.content);
+            self.drop_content(content);
             None
         } else {
-            self.insert_item(item)
+            self.insert_item(content, (at, len), after, Side::Received)
         };
         let Some(index) = inserted else {
             self.close_if_empty(list);
             return Inserted::Full;
         };
+        if let Some(item) = self.items.slot_mut(index) {
+            item.fin = fin;
+        }
         self.rx_link(*list, last_before, index);
         let first = if joins_before { before } else { index };
         let last = if joins_after { last_after } else { index };

@@ -19,7 +19,7 @@ use crate::net::{Hop, Net};
 impl<S: Copy + Default + 'static> TcpHost<S> {
     /// A segment for no connection.
     pub(crate) fn listen_segment(&mut self, now: Instant, net: &mut Net, arriving: &mut Arriving) {
-        let listener = self.listeners.find(arriving.dst, arriving.key.local_port);
+        let listener = self.listeners.find(arriving.dst(), arriving.key.local_port);
         let decisive = TcpFlags::SYN | TcpFlags::ACK | TcpFlags::RST;
         let kind = arriving.repr.flags.intersection(decisive);
         match listener {
@@ -69,7 +69,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             Ok(admission) => admission,
             Err(why) => return self.shed(profile, why),
         };
-        let Ok(hop) = net.hop(now, arriving.src) else { return };
+        let Ok(hop) = net.hop(now, arriving.src()) else { return };
         let Some(config) = self.opening_config(net, profile, hop, key.remote()) else { return };
         let cx = Context { now, config: &config };
         if admission == Admission::Cookie && !fast {
@@ -128,7 +128,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         arriving: &mut Arriving,
         iss_floor: SeqNumber,
     ) {
-        let Some(profile) = self.listeners.find(arriving.dst, arriving.key.local_port) else {
+        let Some(profile) = self.listeners.find(arriving.dst(), arriving.key.local_port) else {
             // Nobody listens any more: CLOSED.
             return self.refuse(now, net, arriving);
         };

@@ -23,14 +23,13 @@ use super::record::{Connection, Flags, Socket};
 use super::slot::Slot;
 use super::tuning::Tuning;
 use crate::net::plain::Plain;
-use crate::net::{IcmpKind, IcmpNotice, Inbound, Net};
+use crate::net::{Addr, IcmpKind, IcmpNotice, Inbound, Net};
 
 /// A segment between the passes. It stays where pass one put it: at two hundred bytes, every move would cost.
 pub(crate) struct Arriving {
     /// Header and payload, until somebody keeps the payload.
     packet: Option<Packet>,
-    pub(crate) src: IpAddr,
-    pub(crate) dst: IpAddr,
+    pub(crate) dst: Addr,
     ecn: Ecn,
     pub(crate) repr: Repr,
     header_len: u32,
@@ -83,8 +82,7 @@ impl Arriving {
         const NOBODY: IpAddr = IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED);
         Self {
             packet: None,
-            src: NOBODY,
-            dst: NOBODY,
+            dst: Addr::from(NOBODY),
             ecn: Ecn::NotEct,
             repr: Repr::default(),
             header_len: 0,
@@ -93,6 +91,16 @@ impl Arriving {
             hash: FlowHash::default(),
             candidate: None,
         }
+    }
+
+    /// The peer's address.
+    pub(crate) fn src(&self) -> IpAddr {
+        self.key.remote()
+    }
+
+    /// The address of this host that it was sent to.
+    pub(crate) fn dst(&self) -> IpAddr {
+        self.dst.into()
     }
 
     /// The segment as TCP wants to know it.
@@ -145,14 +153,14 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             return;
         };
         let Inbound { packet, src, dst, ecn, checksum_good, .. } = inbound;
-        self.gather_segment(packet, (src, dst), local, ecn, checksum_good);
+        self.gather_segment(packet, (src.into(), dst.into()), local, ecn, checksum_good);
     }
 
     #[inline(always)]
     fn gather_segment(
         &mut self,
         packet: Packet,
-        (src, dst): (IpAddr, IpAddr),
+        (src, dst): (Addr, Addr),
         local: u16,
         ecn: Ecn,
         checksum_good: bool,
@@ -163,7 +171,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             return;
         };
         // RFC 9293, MUST-3.
-        if !checksum_good && !checksum::verify_transport(src, dst, Protocol::TCP, bytes) {
+        let pseudo = || checksum::pseudo_header_mapped(src.0, dst.0, Protocol::TCP, bytes.len() as u32);
+        if !checksum_good && !pseudo().join(checksum::sum(bytes), 0).is_valid() {
             self.counters.dropped_checksum += 1;
             return;
         }
@@ -172,10 +181,10 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         arriving.header_len = segment.header_len() as u32;
         arriving.payload_len = bytes.len() as u32 - arriving.header_len;
         let (remote_port, local_port) = (arriving.repr.src_port, arriving.repr.dst_port);
-        arriving.key = FlowKey::new(local, local_port, src, remote_port);
+        arriving.key = FlowKey::of(local, local_port, src, remote_port);
         arriving.hash = crate::steer::flow_hash(&self.secrets.flow, (dst, local_port), (src, remote_port));
         self.flows.prefetch(arriving.hash);
-        (arriving.src, arriving.dst, arriving.ecn) = (src, dst, ecn);
+        (arriving.dst, arriving.ecn) = (dst, ecn);
         arriving.packet = Some(packet);
     }
 

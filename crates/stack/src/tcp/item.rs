@@ -388,37 +388,44 @@ impl Store {
     /// Frees an item with what it holds; returns the item behind it.
     pub(crate) fn free_item(&mut self, index: u32) -> u32 {
         match self.take_item(index) {
-            Some(item) => {
-                self.drop_content(item.content);
-                item.next
+            Some((content, _, next)) => {
+                self.drop_content(content);
+                next
             }
             None => NONE,
         }
     }
 
-    /// Puts an item into the table; lets go of what it holds when there is no place.
-    #[inline]
-    pub(crate) fn insert_item(&mut self, item: Item) -> Option<u32> {
-        let side = item.side;
-        match self.items.insert(item) {
-            Ok(index) => {
-                *self.held_on(side) += 1;
-                Some(index)
-            }
-            Err(item) => {
-                self.drop_content(item.content);
-                None
-            }
-        }
+    /// Puts an item of `len` bytes from `at` on into the table, before `next`; lets go of what it holds when there is no
+    /// place.
+    #[inline(always)]
+    pub(crate) fn insert_item(
+        &mut self,
+        content: Content,
+        (at, len): (u32, u32),
+        next: u32,
+        side: Side,
+    ) -> Option<u32> {
+        let Some((index, item)) = self.items.claim() else {
+            self.drop_content(content);
+            return None;
+        };
+        item.content = content;
+        (item.at, item.len, item.next, item.run_last) = (at, len, next, NONE);
+        (item.fin, item.side) = (false, side);
+        *self.held_on(side) += 1;
+        Some(index)
     }
 
-    /// Takes an item out of the table.
-    #[inline]
-    pub(crate) fn take_item(&mut self, index: u32) -> Option<Item> {
-        let item = core::mem::replace(self.items.slot_mut(index)?, Item::VACANT);
+    /// Takes an item out of the table; returns what it held, how many bytes that is, and the item behind it.
+    #[inline(always)]
+    pub(crate) fn take_item(&mut self, index: u32) -> Option<(Content, u32, u32)> {
+        let item = self.items.slot_mut(index)?;
+        let content = core::mem::replace(&mut item.content, Content::TAKEN);
+        let (len, next, side) = (item.len, item.next, item.side);
         self.items.remove(index);
-        *self.held_on(item.side) -= 1;
-        Some(item)
+        *self.held_on(side) -= 1;
+        Some((content, len, next))
     }
 
     #[inline]
@@ -430,6 +437,7 @@ impl Store {
     }
 
     /// Lets go of an item's bytes.
+    #[inline(always)]
     pub(crate) fn drop_content(&mut self, content: Content) {
         match content {
             Content::Packet(parked) => drop(self.unpark(parked)),

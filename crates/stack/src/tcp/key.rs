@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use crate::net::{bits, to_ip};
+use crate::net::{Addr, bits};
 
 /// A flow's four-tuple. Addresses of both versions share one form: IPv4 is mapped into `::ffff:0:0/96`. The
 /// local address is an index into the host's own addresses, of which there are few.
@@ -25,10 +25,22 @@ impl FlowKey {
         Self { remote: bits(remote).to_ne_bytes(), remote_port, local_port, local }
     }
 
+    /// The same, the address given as a number.
+    #[inline]
+    pub(crate) const fn of(local: u16, local_port: u16, remote: Addr, remote_port: u16) -> Self {
+        Self { remote: remote.0.to_ne_bytes(), remote_port, local_port, local }
+    }
+
+    /// The peer's address as a number.
+    #[inline]
+    pub(crate) const fn remote_addr(&self) -> Addr {
+        Addr(u128::from_ne_bytes(self.remote))
+    }
+
     /// The peer's address.
     #[inline]
-    pub(crate) const fn remote(&self) -> IpAddr {
-        to_ip(u128::from_ne_bytes(self.remote))
+    pub(crate) fn remote(&self) -> IpAddr {
+        self.remote_addr().into()
     }
 }
 

@@ -342,8 +342,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     /// The hash of a flow, as every core computes it.
     #[inline]
     pub(crate) fn hash(&self, net: &Net, key: &FlowKey) -> FlowHash {
-        let local = (net.address(key.local), key.local_port);
-        steer::flow_hash(&self.secrets.flow, local, (key.remote(), key.remote_port))
+        let local = (net.addr(key.local), key.local_port);
+        steer::flow_hash(&self.secrets.flow, local, (key.remote_addr(), key.remote_port))
     }
 
     /// Where the flow `key` stands.

@@ -42,6 +42,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         if self.connections.slot(index).is_some_and(|connection| connection.tcb.is_narrow()) {
             self.follow_path(now, net, index);
         }
+        let mut outgoing = Outgoing::default();
         for sent in 0..QUOTA {
             let Some(connection) = self.connections.slot_mut(index) else { return (sent, false) };
             if connection.socket.flags.contains(Flags::DETACHED) {
@@ -82,9 +83,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             let flight = self.store.want_flight(connection.socket.queues, &cx, &connection.tcb, &held);
             self.counters.no_flight += u64::from(flight.is_err());
             let flight = self.store.flights.slot_mut(flight.unwrap_or(NONE));
-            let Some(outgoing) = connection.tcb.poll_transmit(&cx, &held, flight) else {
+            if !connection.tcb.transmit_into(&cx, &held, flight, &mut outgoing) {
                 return (sent, false);
-            };
+            }
             let makes_room =
                 outgoing.len > 0 && !outgoing.retransmission && config.not_sent_low_water < u32::MAX;
             self.send_segment(now, net, index, &outgoing);
@@ -208,8 +209,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
 #[inline(always)]
 fn header(net: &Net, key: &FlowKey, outgoing: &Outgoing, config: Option<&Config>) -> IpHeader {
     IpHeader {
-        src: net.address(key.local),
-        dst: key.remote(),
+        src: net.addr(key.local),
+        dst: key.remote_addr(),
         protocol: Protocol::TCP,
         // RFC 9293, MUST-49 and MUST-48.
         hop_limit: config.and_then(|config| config.hop_limit).unwrap_or_else(|| net.hop_limit()),
@@ -229,14 +230,17 @@ fn prepend_tcp(
     header: &IpHeader,
     packet: &mut Packet,
 ) {
-    let repr = outgoing.repr(key.local_port, key.remote_port);
-    let Some(room) = packet.prepend(repr.header_len()) else { return };
-    repr.emit(room);
+    let segment = outgoing.header(key.local_port, key.remote_port);
+    if packet.prepend(segment.len()).is_none() {
+        return;
+    }
     let IpHeader { src, dst, protocol, .. } = *header;
     if net.tx_checksum(hop) {
-        checksum::seed_transport(src, dst, protocol, packet.data_mut());
+        segment.emit(packet.data_mut());
+        checksum::seed_transport(src.into(), dst.into(), protocol, packet.data_mut());
         packet.set_flags(packet.flags() | PacketFlags::CHECKSUM_NEEDED);
     } else {
-        checksum::fill_transport(src, dst, protocol, packet.data_mut());
+        let pseudo = checksum::pseudo_header_mapped(src.0, dst.0, protocol, packet.len() as u32);
+        segment.emit_summed(packet.data_mut(), pseudo);
     }
 }

@@ -131,7 +131,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let probe = self.store.held(list).probe;
         let mss = mtu.saturating_sub(headers(peer));
         let payload = tcb.payload_of(mss);
-        let believable = mtu >= net.path_mtu_min(peer);
+        let believable = mtu >= net.path_mtu_min(peer.into());
         if believable && probe.covers(seq) && payload >= tcb.mss() && payload < probe.len() {
             tcb.on_probe_too_big(&cx, probe);
             self.put_back(index, tcb);

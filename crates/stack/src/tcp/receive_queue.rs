@@ -21,16 +21,8 @@ impl Store {
         if self.rx_coalesce(*list, packet.data()) {
             return true;
         }
-        let item = Item {
-            content: Content::Packet(packet.share().park()),
-            at,
-            len,
-            next: NONE,
-            run_last: NONE,
-            fin: false,
-            side: Side::Received,
-        };
-        let Some(index) = self.insert_item(item) else {
+        let content = Content::Packet(packet.share().park());
+        let Some(index) = self.insert_item(content, (at, len), NONE, Side::Received) else {
             self.close_if_empty(list);
             return false;
         };
@@ -173,7 +165,7 @@ impl Store {
         if rx_items == 0 {
             return None;
         }
-        let Item { content, len, next, .. } = self.take_item(rx_head)?;
+        let (content, len, next) = self.take_item(rx_head)?;
         let queues = self.queues.slot_mut(list)?;
         if queues.rx_last_in_order == queues.rx_head {
             queues.rx_last_in_order = NONE;
@@ -195,16 +187,8 @@ impl Store {
         }
         let Some(Queues { rx_head, rx_bytes, .. }) = self.open(list) else { return };
         let (next, at) = (*rx_head, rcv_nxt.wrapping_sub(*rx_bytes).wrapping_sub(len));
-        let item = Item {
-            content: Content::Packet(packet.park()),
-            at,
-            len,
-            next,
-            run_last: NONE,
-            fin: false,
-            side: Side::Received,
-        };
-        if let Some(index) = self.insert_item(item)
+        let content = Content::Packet(packet.park());
+        if let Some(index) = self.insert_item(content, (at, len), next, Side::Received)
             && let Some(queues) = self.queues.slot_mut(*list)
         {
             queues.rx_head = index;

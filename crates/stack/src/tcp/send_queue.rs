@@ -44,14 +44,14 @@ impl Store {
         len == 0 || self.hold_lent(lent) && self.tx_append(list, Content::Lent { lent, offset }, len)
     }
 
+    #[inline(always)]
     fn tx_append(&mut self, list: &mut ListId, content: Content, len: u32) -> bool {
         let Some(queues) = self.open(list) else {
             self.drop_content(content);
             return false;
         };
         let at = queues.tx_base.wrapping_add(queues.tx_bytes);
-        let item = Item { content, at, len, next: NONE, run_last: NONE, fin: false, side: Side::Sent };
-        let Some(index) = self.insert_item(item) else {
+        let Some(index) = self.insert_item(content, (at, len), NONE, Side::Sent) else {
             self.close_if_empty(list);
             return false;
         };

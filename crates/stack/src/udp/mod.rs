@@ -237,8 +237,8 @@ fn send(
     let Some(room) = packet.prepend(udp::HEADER_LEN) else { return false };
     repr.emit(room);
     let header = IpHeader {
-        src,
-        dst,
+        src: src.into(),
+        dst: dst.into(),
         protocol: Protocol::UDP,
         hop_limit: net.hop_limit(),
         dscp: 0,

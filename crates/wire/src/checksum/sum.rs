@@ -39,6 +39,12 @@ impl Sum {
         Self(kernel::add(self.0, words.to_be() as u64))
     }
 
+    /// With four words added, given in host order.
+    #[inline]
+    pub const fn add_u64(self, words: u64) -> Self {
+        Self(kernel::add(self.0, words.to_be()))
+    }
+
     /// With another sum added, whose bytes begin `offset` bytes into the whole. At an odd offset its bytes change
     /// places in their words.
     #[inline]
@@ -96,6 +102,15 @@ pub fn copy_and_sum(dst: &mut [u8], src: &[u8]) -> Sum {
 #[inline]
 pub fn pseudo_header(src: IpAddr, dst: IpAddr, protocol: Protocol, len: u32) -> Sum {
     address(src).join(address(dst), 0).add_u16(u16::from(protocol.0)).add_u32(len)
+}
+
+/// The same for addresses given as numbers, IPv4 mapped into `::ffff:0:0/96`: the prefix is a word of ones, which is zero
+/// where carries go around.
+#[inline]
+pub const fn pseudo_header_mapped(src: u128, dst: u128, protocol: Protocol, len: u32) -> Sum {
+    let sum = Sum::new().add_u64(src as u64).add_u64((src >> 64) as u64);
+    let sum = sum.add_u64(dst as u64).add_u64((dst >> 64) as u64);
+    sum.add_u32(len).add_u16(protocol.0 as u16)
 }
 
 #[inline]

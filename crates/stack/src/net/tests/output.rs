@@ -13,8 +13,8 @@ use crate::net::{Hop, Ingress, IpHeader, NetConfig, RouteError};
 
 fn header(src: impl Into<IpAddr>, dst: impl Into<IpAddr>, protocol: Protocol) -> IpHeader {
     IpHeader {
-        src: src.into(),
-        dst: dst.into(),
+        src: src.into().into(),
+        dst: dst.into().into(),
         protocol,
         hop_limit: 64,
         dscp: 0,

@@ -14,6 +14,8 @@ pub struct Timestamps {
 
 impl Timestamps {
     const HEAD: [u8; WORD] = [kind::NOP, kind::NOP, kind::TIMESTAMPS, len::TIMESTAMPS];
+    /// The word before an aligned option's values.
+    pub(in crate::tcp) const ALIGNED_LEAD: u32 = u32::from_be_bytes(Self::HEAD);
 
     /// Reads an option's data; `None` unless it is eight bytes.
     pub(super) fn parse(data: &[u8]) -> Option<Self> {
@@ -24,14 +26,8 @@ impl Timestamps {
     /// Reads NOP, NOP, timestamps; `None` if these bytes are something else.
     #[inline]
     pub(super) fn from_aligned(bytes: &[u8; TIMESTAMPS_ALIGNED_LEN]) -> Option<Self> {
-        let expected = u32::from_be_bytes(Self::HEAD);
-        (U32(0).get(bytes) == expected).then(|| Self { value: U32(4).get(bytes), echo: U32(8).get(bytes) })
-    }
-
-    /// NOP, NOP, timestamps.
-    #[inline]
-    pub(in crate::tcp) fn aligned(self) -> [u8; TIMESTAMPS_ALIGNED_LEN] {
-        self.aligned_behind([kind::NOP; 2])
+        (U32(0).get(bytes) == Self::ALIGNED_LEAD)
+            .then(|| Self { value: U32(4).get(bytes), echo: U32(8).get(bytes) })
     }
 
     /// Two bytes of something else, timestamps.
