@@ -12,7 +12,8 @@
 use core::net::IpAddr;
 
 use crate::bytes::{self, U16};
-use crate::{Error, Protocol, Result, checksum};
+use crate::checksum::{self, Sum};
+use crate::{Error, Protocol, Result};
 
 /// Bytes of the header.
 pub const HEADER_LEN: usize = 8;
@@ -148,6 +149,23 @@ pub struct Repr {
 }
 
 impl Repr {
+    /// Writes the header to the front of `bytes`, the rest of which is the payload, with its checksum; `pseudo` is the
+    /// [pseudo-header's sum](checksum::pseudo_header). The header is summed as it is written: reading back what was
+    /// written in parts would wait for the stores.
+    #[inline]
+    pub fn emit_summed(&self, bytes: &mut [u8], pseudo: Sum) {
+        let Self { src_port, dst_port, payload_len } = *self;
+        let Some((header, payload)) = bytes.split_first_chunk_mut::<HEADER_LEN>() else { return };
+        let len = payload_len.saturating_add(HEADER_LEN as u16);
+        let word = u64::from(src_port) << 48 | u64::from(dst_port) << 32 | u64::from(len) << 16;
+        let checksum = match pseudo.add_u64(word).join(checksum::sum(payload), 0).finish() {
+            // Zero would mean "none" (RFC 768).
+            0 => u16::MAX,
+            checksum => checksum,
+        };
+        *header = (word | u64::from(checksum)).to_be_bytes();
+    }
+
     /// Reads the header; the checksum is not looked at.
     ///
     /// # Errors

@@ -120,9 +120,10 @@ impl Net {
         })
     }
 
-    /// A packet "from us to us" that came by the wire is an attack (LAND).
+    /// Whether an address, as a number, is one of this host's. A packet "from us to us" that came by the wire is an attack
+    /// (LAND).
     #[inline]
-    fn is_own(&self, addr: u128) -> bool {
+    pub(crate) fn is_own(&self, addr: u128) -> bool {
         self.addresses.find(addr).is_some()
     }
 }

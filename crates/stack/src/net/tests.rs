@@ -8,5 +8,6 @@ mod ip;
 mod link;
 mod ndp;
 mod output;
+mod plain;
 
 pub(crate) use ndp::neighbor_solicit;

@@ -12,7 +12,7 @@ use freeway_base::Instant;
 use freeway_mem::{Packet, PacketFlags};
 use freeway_wire::{Ecn, Protocol, checksum, udp};
 
-use crate::net::{Hop, IcmpKind, IcmpNotice, Inbound, IpHeader, Net};
+use crate::net::{Addr, Hop, IcmpKind, IcmpNotice, Inbound, IpHeader, Net};
 use table::Table;
 pub use table::{BindError, UdpId};
 
@@ -128,7 +128,7 @@ impl UdpSockets {
             self.counters.dropped_checksum += 1;
             return;
         }
-        let Some((socket, service)) = self.table.find(inbound.dst, dst_port) else {
+        let Some((socket, service)) = self.table.find(inbound.dst.into(), dst_port) else {
             self.counters.dropped_no_socket += 1;
             net.port_unreachable(now, inbound);
             return;
@@ -151,7 +151,7 @@ impl UdpSockets {
     #[cold]
     pub(crate) fn icmp_error(&self, now: Instant, net: &mut Net, notice: &IcmpNotice) {
         let IcmpKind::PacketTooBig { mtu } = notice.kind else { return };
-        if self.table.find(notice.local, notice.local_port).is_some() {
+        if self.table.find(notice.local.into(), notice.local_port).is_some() {
             net.datagram_too_big(now, notice.remote, mtu);
         } else {
             net.counters.ignored_too_big += 1;
@@ -188,17 +188,19 @@ impl UdpSockets {
             self.counters.dropped_no_route += 1;
             return;
         };
-        let dst = remote.ip();
+        let dst = Addr::from(remote.ip());
         let (port, own) = (bound.port, bound.addr);
-        let named = local.filter(|&addr| net.is_local(addr).is_some()).or(own);
-        let Some(src) = named.or_else(|| net.source_for(dst)).filter(|src| src.is_ipv4() == dst.is_ipv4())
+        let named = local.map(Addr::from).filter(|&addr| net.is_own(addr.0)).or(own);
+        let Some(src) = named
+            .or_else(|| net.source_for(dst.into()).map(Addr::from))
+            .filter(|src| src.is_v4() == dst.is_v4())
         else {
             self.counters.dropped_no_route += 1;
             return;
         };
         let mut hop = match bound.last {
             Some((to, hop)) if to == dst => hop,
-            _ => match net.hop(now, dst) {
+            _ => match net.hop(now, dst.into()) {
                 Ok(hop) => hop,
                 Err(_) => {
                     self.counters.dropped_no_route += 1;
@@ -226,7 +228,7 @@ fn send(
     now: Instant,
     net: &mut Net,
     hop: &mut Hop,
-    (src, dst): (IpAddr, IpAddr),
+    (src, dst): (Addr, Addr),
     (src_port, dst_port): (u16, u16),
     mut packet: Packet,
 ) -> bool {
@@ -234,11 +236,12 @@ fn send(
     if packet.len() > usize::from(u16::MAX) - udp::HEADER_LEN {
         return false;
     }
-    let Some(room) = packet.prepend(udp::HEADER_LEN) else { return false };
-    repr.emit(room);
+    if packet.prepend(udp::HEADER_LEN).is_none() {
+        return false;
+    }
     let header = IpHeader {
-        src: src.into(),
-        dst: dst.into(),
+        src,
+        dst,
         protocol: Protocol::UDP,
         hop_limit: net.hop_limit(),
         dscp: 0,
@@ -248,10 +251,12 @@ fn send(
     // A port sums whole datagrams only.
     let by_port = net.tx_checksum(*hop) && net.goes_whole(now, *hop, &header, packet.len());
     if by_port {
-        checksum::seed_transport(src, dst, Protocol::UDP, packet.data_mut());
+        repr.emit(packet.data_mut());
+        checksum::seed_transport(src.into(), dst.into(), Protocol::UDP, packet.data_mut());
         packet.set_flags(PacketFlags::CHECKSUM_NEEDED);
     } else {
-        checksum::fill_transport(src, dst, Protocol::UDP, packet.data_mut());
+        let pseudo = checksum::pseudo_header_mapped(src.0, dst.0, Protocol::UDP, packet.len() as u32);
+        repr.emit_summed(packet.data_mut(), pseudo);
         packet.set_flags(PacketFlags::empty());
     }
     net.send(now, hop, &header, packet);

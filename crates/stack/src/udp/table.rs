@@ -8,7 +8,7 @@ use core::net::IpAddr;
 
 use thiserror::Error;
 
-use crate::net::Hop;
+use crate::net::{Addr, Hop};
 
 /// A bound socket: its place in the table and that place's serial number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -45,11 +45,11 @@ pub enum BindError {
 /// What is known of a socket.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bound {
-    pub(super) addr: Option<IpAddr>,
+    pub(super) addr: Option<Addr>,
     pub(super) port: u16,
     pub(super) service: u16,
     /// Where it sent last: replies and streams of datagrams go to one place for a while.
-    pub(super) last: Option<(IpAddr, Hop)>,
+    pub(super) last: Option<(Addr, Hop)>,
 }
 
 struct Place {
@@ -57,10 +57,17 @@ struct Place {
     bound: Option<Bound>,
 }
 
+/// Every address: no address is the number zero, which would be `::`.
+const ALL: u128 = 0;
+
+fn number(addr: Option<Addr>) -> u128 {
+    addr.map_or(ALL, |addr| addr.0)
+}
+
 pub(super) struct Table {
     places: Vec<Place>,
-    /// In the order of port and address, all addresses (`None`) first; with the socket's place.
-    order: Vec<(u16, Option<IpAddr>, u16)>,
+    /// In the order of port and address, all addresses ([`ALL`]) first; with the socket's place.
+    order: Vec<(u16, u128, u16)>,
     limit: usize,
 }
 
@@ -74,7 +81,8 @@ impl Table {
         if port == 0 {
             return Err(BindError::NoPort);
         }
-        let Err(at) = self.search(port, addr) else { return Err(BindError::InUse(port)) };
+        let addr = addr.map(Addr::from);
+        let Err(at) = self.search(port, number(addr)) else { return Err(BindError::InUse(port)) };
         let bound = Some(Bound { addr, port, service, last: None });
         let used = self.places.len();
         let id = match self.places.iter_mut().enumerate().find(|(_, place)| place.bound.is_none()) {
@@ -88,13 +96,13 @@ impl Table {
             }
             None => return Err(BindError::Full(self.limit)),
         };
-        self.order.insert(at, (port, addr, id.place() as u16));
+        self.order.insert(at, (port, number(addr), id.place() as u16));
         Ok(id)
     }
 
     pub(super) fn unbind(&mut self, id: UdpId) -> bool {
         let Some(&mut Bound { addr, port, .. }) = self.get_mut(id) else { return false };
-        if let Ok(at) = self.search(port, addr) {
+        if let Ok(at) = self.search(port, number(addr)) {
             self.order.remove(at);
         }
         if let Some(place) = self.places.get_mut(id.place()) {
@@ -103,14 +111,15 @@ impl Table {
         true
     }
 
-    fn search(&self, port: u16, addr: Option<IpAddr>) -> Result<usize, usize> {
+    #[inline]
+    fn search(&self, port: u16, addr: u128) -> Result<usize, usize> {
         self.order.binary_search_by(|entry| (entry.0, entry.1).cmp(&(port, addr)))
     }
 
     /// The socket for a datagram, and its service.
     #[inline]
-    pub(super) fn find(&self, dst: IpAddr, port: u16) -> Option<(UdpId, u16)> {
-        let at = self.search(port, Some(dst)).or_else(|_| self.search(port, None)).ok()?;
+    pub(super) fn find(&self, dst: Addr, port: u16) -> Option<(UdpId, u16)> {
+        let at = self.search(port, dst.0).or_else(|_| self.search(port, ALL)).ok()?;
         let &(_, _, index) = self.order.get(at)?;
         let place = self.places.get(usize::from(index))?;
         Some((UdpId::new(index, place.serial), place.bound?.service))
@@ -133,19 +142,23 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn addr(text: &str) -> Addr {
+        ip(text).into()
+    }
+
     #[test]
     fn the_very_address_comes_before_all_addresses() {
         let mut table = Table::new(8);
         let all = table.bind(None, 53, 1).unwrap();
         let one = table.bind(Some(ip("198.18.0.1")), 53, 2).unwrap();
         let other = table.bind(Some(ip("2001:db8::1")), 54, 3).unwrap();
-        assert_eq!(table.find(ip("198.18.0.1"), 53), Some((one, 2)));
-        assert_eq!(table.find(ip("198.18.0.2"), 53), Some((all, 1)));
-        assert_eq!(table.find(ip("2001:db8::1"), 53), Some((all, 1)));
-        assert_eq!(table.find(ip("2001:db8::1"), 54), Some((other, 3)));
-        assert_eq!(table.find(ip("2001:db8::2"), 54), None);
+        assert_eq!(table.find(addr("198.18.0.1"), 53), Some((one, 2)));
+        assert_eq!(table.find(addr("198.18.0.2"), 53), Some((all, 1)));
+        assert_eq!(table.find(addr("2001:db8::1"), 53), Some((all, 1)));
+        assert_eq!(table.find(addr("2001:db8::1"), 54), Some((other, 3)));
+        assert_eq!(table.find(addr("2001:db8::2"), 54), None);
         assert!(table.unbind(one));
-        assert_eq!(table.find(ip("198.18.0.1"), 53), Some((all, 1)));
+        assert_eq!(table.find(addr("198.18.0.1"), 53), Some((all, 1)));
     }
 
     #[test]

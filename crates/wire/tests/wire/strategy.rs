@@ -28,3 +28,11 @@ pub fn addresses() -> impl Strategy<Value = (IpAddr, IpAddr)> {
         any::<(Ipv6Addr, Ipv6Addr)>().prop_map(|(src, dst)| (src.into(), dst.into())),
     ]
 }
+
+/// An address as a number, IPv4 in its mapped form.
+pub fn mapped(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}

@@ -122,7 +122,7 @@ fn of_two_the_later_counts() {
     assert_eq!(options.mss, Some(2));
 }
 
-fn timestamps() -> impl Strategy<Value = Timestamps> {
+pub fn timestamps() -> impl Strategy<Value = Timestamps> {
     any::<(u32, u32)>().prop_map(|(value, echo)| Timestamps { value, echo })
 }
 

@@ -1,4 +1,4 @@
-//! TCP echo between two hosts on one thread, turn by turn: what a request costs without a second core.
+//! Echo between two hosts on one thread, turn by turn: what a request costs without a second core.
 //!
 //! The virtual clock and the fixed count of turns make runs comparable to the instruction, so that it can run under
 //! `valgrind --tool=callgrind`; the cycles it prints are the server's, as its stages book them.
@@ -18,7 +18,7 @@ use freeway::{
 use freeway_bench::EchoServer;
 use freeway_loadgen::{Cause, Echo, Gauge, Load, LoadConfig, Requests, Work};
 
-/// TCP echo between two hosts on one thread, turn by turn.
+/// Echo over TCP or UDP between two hosts on one thread, turn by turn.
 ///
 /// Example: valgrind --tool=callgrind target/release/turn --turns 20000
 #[derive(Debug, Parser)]
@@ -29,6 +29,9 @@ struct Args {
     /// Bytes of a request.
     #[arg(long, default_value_t = 64)]
     size: usize,
+    /// Datagrams instead of requests over connections.
+    #[arg(long)]
+    udp: bool,
     /// Turns of each host that are measured.
     #[arg(long, default_value_t = 50_000)]
     turns: u64,
@@ -61,7 +64,11 @@ fn main() -> Result<()> {
     pair.turns(&mut now, 2_000);
     let open = gauge.read().open;
     ensure!(open == u64::from(args.connections), "only {open} connections opened");
-    gauge.order(Work::Requests(Requests { among: args.connections, cause: Cause::SameAnswered }));
+    gauge.order(if args.udp {
+        Work::Datagrams { in_flight: args.connections, rate: None }
+    } else {
+        Work::Requests(Requests { among: args.connections, cause: Cause::SameAnswered })
+    });
     pair.turns(&mut now, 1_000);
 
     let mut best = None::<(f64, [f64; Stage::COUNT])>;
