@@ -18,6 +18,7 @@ mod memif;
 mod open;
 mod serve;
 mod services;
+mod settings;
 
 use std::process::ExitCode;
 
