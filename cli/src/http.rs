@@ -4,8 +4,8 @@ use anyhow::{Context as _, Result, bail};
 use freeway::{Duration, HashKey};
 use freeway_httpd::handlers::{Echo, Events, Handler, Health, Info, Publish, Socket};
 use freeway_httpd::{
-    Config, Disk, Library, LibraryConfig, Log, LogConfig, LogSender, Mesh, Parts, Route, SiteConfig, Tls,
-    Watching,
+    Config, Destination, Disk, Library, LibraryConfig, Log, LogConfig, LogSender, Mesh, Parts, Route,
+    SiteConfig, Tls, TlsChange, Watching,
 };
 
 use crate::settings::{HttpSettings, Problems};
@@ -96,21 +96,71 @@ pub(crate) struct Http {
 }
 
 /// What runs beside the cores.
+#[derive(Default)]
 pub(crate) struct Helpers {
-    _watching: Option<Watching>,
+    watching: Option<Watching>,
     log: Option<Log>,
     tls: Option<Tls>,
 }
 
+/// What a reload has read and not used yet.
+pub(crate) struct Prepared {
+    log: Option<Destination>,
+    tls: Option<TlsChange>,
+}
+
 impl Helpers {
-    /// Opens the log anew and reads the certificates again.
-    pub(crate) fn refresh(&mut self) {
-        if let Some(log) = &self.log {
-            log.reopen();
+    /// Whether there is TLS.
+    pub(crate) const fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Reads certificates and opens the log for other settings, or for the same ones anew.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be, each a line.
+    pub(crate) fn prepare(&self, settings: &HttpSettings) -> Result<Prepared, Vec<String>> {
+        let mut wrong = Vec::new();
+        // Without a port for it, TLS stays as it was.
+        let certificates = &settings.certificates;
+        let tls = self.tls.as_ref().filter(|_| !certificates.is_empty()).and_then(|_| {
+            Tls::prepare(certificates).map_err(|error| wrong.push(format!("http.certificate: {error}"))).ok()
+        });
+        let log = self.log.as_ref().and(log(settings)).and_then(|config| {
+            let path = config.path.display().to_string();
+            let opened = Destination::open(config.path, config.format);
+            opened.map_err(|error| wrong.push(format!("http.access_log {path}: {error}"))).ok()
+        });
+        if wrong.is_empty() { Ok(Prepared { log, tls }) } else { Err(wrong) }
+    }
+
+    /// Uses what was prepared, and reads documents as `settings` say; returns what was done.
+    ///
+    /// # Errors
+    ///
+    /// The documents cannot be read, and stay as they were.
+    pub(crate) fn change(
+        &mut self,
+        prepared: Prepared,
+        settings: &HttpSettings,
+    ) -> Result<Vec<String>, String> {
+        let mut done = Vec::new();
+        if let (Some(tls), Some(change)) = (&mut self.tls, prepared.tls) {
+            tls.change(change);
+            done.push("certificates were read".to_owned());
         }
-        if let Some(Err(error)) = self.tls.as_mut().map(Tls::reload) {
-            eprintln!("freeway: the certificates stay as they were: {error}");
+        if let (Some(log), Some(destination)) = (&self.log, prepared.log) {
+            log.redirect(destination);
+            done.push("the access log was opened".to_owned());
         }
+        if let (Some(watching), Some(config)) = (&self.watching, library(settings)) {
+            watching
+                .configure(config)
+                .map_err(|error| format!("the documents stay as they were: {error}"))?;
+            done.push("documents were read".to_owned());
+        }
+        Ok(done)
     }
 }
 
@@ -134,7 +184,7 @@ impl Http {
         };
         let tls = match settings.tls_ports.is_empty() {
             true => None,
-            false => Tls::open(settings.certificates.clone())
+            false => Tls::open(&settings.certificates)
                 .map_err(|error| problems.note("http.certificate", error))
                 .ok(),
         };
@@ -199,6 +249,6 @@ impl Http {
                 key,
             });
         }
-        Ok((parts, Helpers { _watching: Some(library.watch()?), log, tls }))
+        Ok((parts, Helpers { watching: Some(library.watch()?), log, tls }))
     }
 }

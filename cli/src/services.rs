@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use freeway::ring::Consumer;
 use freeway::{
     AcceptLimits, Application, Conn, ConnId, CounterVisit, Datagram, Ended, Instant, ListenConfig,
     ListenerId, Stack, SynCookies, TcpConfig, UdpId,
@@ -11,6 +12,8 @@ use freeway_cache::CacheState;
 use freeway_echo::chargen::{Chargen, Position};
 use freeway_echo::{discard, echo};
 use freeway_httpd::{HoldsHttp, HttpCounters, HttpState, Parts, Server};
+
+use crate::orders::Order;
 
 /// A service's number, which each of its connections and datagrams carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -146,6 +149,8 @@ pub(crate) struct Services {
     chargen: Option<Chargen>,
     http: Option<Server>,
     open: Vec<Open>,
+    /// What a reload has it change, if anything may.
+    orders: Option<Consumer<Box<Order>>>,
     /// Set from outside when the service is to end.
     ending: Arc<AtomicBool>,
     has_ended: bool,
@@ -167,9 +172,16 @@ impl Services {
             chargen: None,
             http: None,
             open: Vec::new(),
+            orders: None,
             ending: Arc::default(),
             has_ended: false,
         }
+    }
+
+    /// Does what is ordered while it runs.
+    pub(crate) fn orders(mut self, orders: Consumer<Box<Order>>) -> Self {
+        self.orders = Some(orders);
+        self
     }
 
     /// Ends gracefully when `ending` is set: nothing more is accepted, and HTTP connections end with what they are at.
@@ -216,6 +228,23 @@ impl Services {
             }
         }
         errors
+    }
+
+    /// Becomes what a reload says.
+    #[cold]
+    fn obey(&mut self, stack: &mut Stack<State>, order: Order) {
+        let Order { listens, http, net, done } = order;
+        let changed = net.into_iter().filter_map(|change| change.apply(stack).err());
+        let mut errors: Vec<String> = changed.collect();
+        // Whoever ends listens no more.
+        if !self.has_ended {
+            errors.extend(self.listen_on(stack, &listens));
+        }
+        if let Some(server) = &mut self.http {
+            server.configure(&http);
+        }
+        // Nobody may wait for it any more.
+        let _ = done.send(errors);
     }
 
     fn listen(stack: &mut Stack<State>, listen: Listen) -> Result<Open, String> {
@@ -274,6 +303,9 @@ impl Application for Services {
     fn turn(&mut self, stack: &mut Stack<State>, now: Instant) {
         if let Some(http) = &mut self.http {
             http.turn(stack, now);
+        }
+        if let Some(order) = self.orders.as_mut().and_then(Consumer::pop) {
+            self.obey(stack, *order);
         }
         if !self.has_ended && self.ending.load(Ordering::Relaxed) {
             self.end(stack);

@@ -9,16 +9,17 @@
 mod args;
 mod budget;
 mod plan;
+mod reload;
 mod start;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use freeway::{CorePanic, Running};
-use freeway_control::{Server as AdminServer, admin};
+use freeway_control::{Actions, Server as AdminServer, admin};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -29,9 +30,10 @@ use crate::http::Http;
 use crate::open::{Opened, Wish, open};
 use crate::settings::keys::differences;
 use crate::settings::value::Auto;
-use crate::settings::{Loaded, Problems, Settings, load};
+use crate::settings::{Admin, Loaded, Problems, Settings, load};
 use budget::Budget;
 use plan::Plan;
+use reload::{Reloader, Started};
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let Loaded { settings, mut problems } = load(args.config.as_deref(), &args.flags());
@@ -49,13 +51,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         println!("{}", described(&plan, &settings));
         println!("settings that are not the defaults");
         for (key, _, _, value) in differences(&Settings::default(), &settings) {
+            let value = if reload::is_secret(&key) { "...".to_owned() } else { value };
             println!("  {key} = {value}{}", problems.told(&key));
         }
         println!("{budget}");
         return Ok(());
     }
     eprintln!("{budget}");
-    serve(&settings, plan, http)
+    serve(args, settings, plan, http)
 }
 
 /// All that is wrong, a line each.
@@ -82,7 +85,7 @@ fn described(plan: &Plan, settings: &Settings) -> String {
     lines.join("\n")
 }
 
-fn serve(settings: &Settings, plan: Plan, http: Http) -> Result<()> {
+fn serve(args: &Args, settings: Settings, plan: Plan, http: Http) -> Result<()> {
     // Signals are caught before anything is made, so that nothing made is left behind.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("signals cannot be caught")?;
     let opened = plan
@@ -107,45 +110,72 @@ fn serve(settings: &Settings, plan: Plan, http: Http) -> Result<()> {
         plan.services(),
     );
     let ending = Arc::new(AtomicBool::new(false));
-    let (running, helpers) = start::start(plan, http, opened, &ending)?;
-    let _admin = admin(settings, &running, &ready)?;
-    let stop = running.stop_handle();
-    let stats = running.stats_reader();
+    let drain = Arc::new(AtomicU64::new(settings.drain.as_nanos()));
+    let admin_path = settings.admin.clone();
+    let (interfaces, counts_peers, has_cache) =
+        (plan.interfaces.clone(), plan.host.stack.count_peers, plan.cache.is_some());
+    let (running, helpers, cores) = start::start(plan, http, opened, &ending)?;
+    let reloader = Reloader::new(Started {
+        config: args.config.clone(),
+        flags: args.flags(),
+        settings,
+        interfaces,
+        counts_peers,
+        has_cache,
+        cores,
+        wake: running.stop_handle(),
+        helpers,
+        drain: Arc::clone(&drain),
+    });
+    let admin = admin(&admin_path, &running, &ready, &reloader)?;
     let handle = signals.handle();
-    let drain: Duration = settings.drain.to_std();
-    let waiter = thread::spawn(move || {
-        let mut helpers = helpers;
-        for signal in signals.forever() {
-            if signal != SIGHUP {
-                break;
+    let waiter = thread::spawn({
+        let (reloader, stop, stats) = (reloader.clone(), running.stop_handle(), running.stats_reader());
+        move || {
+            for signal in signals.forever() {
+                if signal != SIGHUP {
+                    break;
+                }
+                for line in reloader.reload().lines() {
+                    eprintln!("freeway: reload: {line}");
+                }
             }
-            helpers.refresh();
+            ending.store(true, Ordering::Relaxed);
+            stop.wake();
+            let deadline = Instant::now() + Duration::from_nanos(drain.load(Ordering::Relaxed));
+            let is_open =
+                || stats.read().iter().any(|core| core.get("tables", "connections").unwrap_or(0) > 0);
+            while Instant::now() < deadline && is_open() {
+                thread::sleep(Duration::from_millis(50));
+            }
+            stop.stop();
         }
-        ending.store(true, Ordering::Relaxed);
-        let deadline = Instant::now() + drain;
-        let is_open = || stats.read().iter().any(|core| core.get("tables", "connections").unwrap_or(0) > 0);
-        while Instant::now() < deadline && is_open() {
-            thread::sleep(Duration::from_millis(50));
-        }
-        stop.stop();
-        helpers
     });
     eprintln!("{ready}");
     let ended = running.join();
     handle.close();
-    // The waiter ends with its signals and cannot panic; the log is written to its end.
+    // The waiter ends with its signals and cannot panic.
     drop(waiter.join());
+    drop(admin);
+    reloader.finish();
     ended.map(drop).map_err(|panic: CorePanic| anyhow!(panic))
 }
 
 /// Opens the admin socket. One that was asked for must be there; without the usual one a server serves all the same.
-fn admin(settings: &Settings, running: &Running, ready: &str) -> Result<Option<AdminServer>> {
-    let (path, asked) = match &settings.admin {
+fn admin(
+    path: &Auto<Admin>,
+    running: &Running,
+    ready: &str,
+    reloader: &Reloader,
+) -> Result<Option<AdminServer>> {
+    let (path, asked) = match path {
         Auto::Set(None) => return Ok(None),
         Auto::Set(Some(path)) => (path.clone(), true),
         Auto::Auto => (admin::default_path(), false),
     };
-    match AdminServer::open(&path, running.stats_reader(), ready) {
+    let reloader = reloader.clone();
+    let actions = Actions { reload: Some(Box::new(move || reloader.reload())) };
+    match AdminServer::open_with(&path, running.stats_reader(), ready, actions) {
         Ok(server) => Ok(Some(server)),
         Err(error) if asked => Err(error.into()),
         Err(error) => {

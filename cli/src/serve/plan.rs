@@ -30,6 +30,9 @@ pub(crate) struct Plan {
     pub(super) mail: MailConfig,
 }
 
+/// A network, and the router to it.
+pub(super) type Way = (freeway::Cidr, IpAddr);
+
 /// One interface of it.
 #[derive(Clone, Debug)]
 pub(crate) struct PlannedInterface {
@@ -39,6 +42,18 @@ pub(crate) struct PlannedInterface {
     pub(crate) gateways: Vec<IpAddr>,
     pub(crate) routes: Vec<RouteSettings>,
     pub(crate) mtu: u16,
+}
+
+impl PlannedInterface {
+    /// The networks behind routers, default routes included.
+    pub(super) fn ways(&self) -> Vec<Way> {
+        let all = |via: IpAddr| {
+            let any = if via.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
+            (freeway::Cidr::new(any, 0), via)
+        };
+        let defaults = self.gateways.iter().copied().map(all);
+        defaults.chain(self.routes.iter().map(|route| (route.to, route.via))).collect()
+    }
 }
 
 /// Checks all settings; notes everything that is wrong.

@@ -5,41 +5,43 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, Result};
+use freeway::ring::{Consumer, spsc};
 use freeway::{
     BuildError, IfaceId, Interface, MailConfig, Relay, Running, Runtime, RuntimeConfig, Seat, Secrets,
 };
 use freeway_afxdp::LinuxRoute;
 use freeway_cache::CacheServer;
 
-use super::plan::Plan;
+use super::plan::{Plan, Way};
 use crate::cached::Cached;
 use crate::device::Cidr;
 use crate::http::{Helpers, Http};
 use crate::open::{MakePort, Opened};
+use crate::orders::Order;
 use crate::services::Services;
 
 /// Linux's half of a frame's buffer on AF_XDP, in bytes: what the kernel keeps before a received frame.
 const RX_HEADROOM: usize = 256;
-
-/// A network, and the router to it.
-type Way = (freeway::Cidr, IpAddr);
 
 /// One interface as one core is given it.
 struct Share {
     make: MakePort,
     relays: Vec<Relay>,
     addresses: Vec<Cidr>,
-    gateways: Vec<IpAddr>,
-    routes: Vec<Way>,
+    /// Through routers.
+    ways: Vec<Way>,
     vlan: Option<u16>,
 }
+
+/// Cores that run, what runs beside them, and where orders to each go.
+pub(super) type Started = (Running, Helpers, Vec<freeway::ring::Producer<Box<Order>>>);
 
 pub(super) fn start(
     plan: Plan,
     http: Http,
     opened: Vec<Opened>,
     ending: &Arc<AtomicBool>,
-) -> Result<(Running, Helpers)> {
+) -> Result<Started> {
     let Plan { interfaces, listens, cpus, mut host, cache, idle, mail } = plan;
     // A device may have another MTU than was asked for.
     let frame_max = opened.iter().map(|opened| opened.info.frame_max()).max().unwrap_or(0);
@@ -53,7 +55,7 @@ pub(super) fn start(
     let mut shares: Vec<Vec<Share>> = (0..cores).map(|_| Vec::new()).collect();
     for (opened, planned) in opened.into_iter().zip(interfaces) {
         let Opened { label: _, ports: makers, info, addresses, routes, vlan } = opened;
-        let mut ways: Vec<Way> = planned.routes.iter().map(|route| (route.to, route.via)).collect();
+        let mut ways = planned.ways();
         let linux = taken_over(routes, &planned.gateways);
         // As many more as Linux has.
         host.stack.net.routes = host.stack.net.routes.saturating_add(linux.len() as u16);
@@ -72,22 +74,23 @@ pub(super) fn start(
             relays[owner].push(relay);
         }
         for ((core, make), relays) in shares.iter_mut().zip(makers).zip(relays) {
-            let (addresses, gateways, routes) = (addresses.clone(), planned.gateways.clone(), ways.clone());
-            core.push(Share { make, relays, addresses, gateways, routes, vlan });
+            core.push(Share { make, relays, addresses: addresses.clone(), ways: ways.clone(), vlan });
         }
     }
 
-    let builders = shares.into_iter().zip(parts).map(|(shares, parts)| {
+    // One order waits while another is obeyed.
+    let (orders, inboxes): (Vec<_>, Vec<Consumer<Box<Order>>>) = (0..cores).map(|_| spsc(2)).unzip();
+    let builders = shares.into_iter().zip(parts).zip(inboxes).map(|((shares, parts), inbox)| {
         let (host, listens, ending) = (host.clone(), listens.clone(), Arc::clone(ending));
         let cache = cache.clone();
         move |seat: Seat| -> Result<_, BuildError> {
             let mut routes = Vec::new();
             let mut interfaces = Vec::new();
             for (number, share) in shares.into_iter().enumerate() {
-                routes.extend(share.routes.iter().map(|way| (IfaceId(number as u8), *way)));
+                routes.extend(share.ways.iter().map(|way| (IfaceId(number as u8), *way)));
                 interfaces.push(interface(share));
             }
-            let services = Services::on(listens, Some(parts)).ending(ending);
+            let services = Services::on(listens, Some(parts)).orders(inbox).ending(ending);
             let now = seat.now();
             let cache = match cache {
                 Some(cache) => Some(CacheServer::new(cache, Secrets::random()?.flow_key, now)?),
@@ -101,23 +104,17 @@ pub(super) fn start(
             Ok(core)
         }
     });
-    Ok((runtime.start(builders)?, helpers))
+    Ok((runtime.start(builders)?, helpers, orders))
 }
 
 fn interface(share: Share) -> Interface {
-    let Share { make, relays, addresses, gateways, routes: _, vlan } = share;
+    let Share { make, relays, addresses, ways: _, vlan } = share;
     let mut interface = relays.into_iter().fold(Interface::boxed(make()), Interface::relay);
     if let Some(vlan) = vlan {
         interface = interface.vlan(vlan);
     }
     for cidr in addresses {
         interface = interface.address(freeway::Cidr::new(cidr.addr, cidr.prefix_len));
-    }
-    for gateway in gateways {
-        interface = match gateway {
-            IpAddr::V4(router) => interface.gateway_v4(router),
-            IpAddr::V6(router) => interface.gateway_v6(router),
-        };
     }
     interface
 }

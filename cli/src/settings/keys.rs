@@ -4,6 +4,8 @@
 use std::fmt;
 use std::ops::RangeBounds;
 
+use toml::de::DeValue;
+
 use super::value::{Setting, Size, Value, Wrong};
 use super::{InterfaceSettings, Settings};
 
@@ -294,6 +296,24 @@ pub(crate) fn differences(old: &Settings, new: &Settings) -> Vec<(String, When, 
     }
     compare(KEYS, "", old, new, &mut all);
     all
+}
+
+/// Sets a setting, by its name in [`differences`], back to a value that [`Key::get`] wrote; false if that cannot be read.
+pub(crate) fn keep(key: &str, value: &str, settings: &mut Settings) -> bool {
+    fn set<T>(key: Option<&Key<T>>, value: &str, into: Option<&mut T>) -> bool {
+        let (Some(key), Some(into), Ok(value)) = (key, into, DeValue::parse(value)) else { return false };
+        let mut wrong = Wrong::default();
+        (key.set)(into, &value, &mut wrong);
+        wrong.0.is_empty()
+    }
+    let of_interface = key.strip_prefix("interface[").and_then(|rest| rest.split_once("]."));
+    match of_interface {
+        Some((place, inner)) => {
+            let place: usize = place.parse().unwrap_or(usize::MAX);
+            set(find(INTERFACE_KEYS, inner), value, settings.interfaces.get_mut(place))
+        }
+        None => set(find(KEYS, key), value, Some(settings)),
+    }
 }
 
 /// The setting of that name.
