@@ -1,128 +1,14 @@
-//! What `freeway serve` says of HTTP: flags, and from them what each core's server is made of.
-
-use std::path::PathBuf;
-use std::time::Duration as Wall;
+//! What `freeway serve` says of HTTP: from its settings, what each core's server is made of.
 
 use anyhow::{Context as _, Result, bail};
 use freeway::{Duration, HashKey};
 use freeway_httpd::handlers::{Echo, Events, Handler, Health, Info, Publish, Socket};
 use freeway_httpd::{
-    Certificate, Changes, Config, Disk, Format, Library, LibraryConfig, Log, LogConfig, LogSender, Mesh,
-    Parts, Route, SiteConfig, Symlinks, Tls, Watching,
+    Config, Destination, Disk, Library, LibraryConfig, Log, LogConfig, LogSender, Mesh, Parts, Route,
+    SiteConfig, Tls, TlsChange, Watching,
 };
 
-/// The flags of the HTTP server.
-#[derive(Debug, clap::Args)]
-// Its group would have the name of the one that it is flattened into, which clap refuses in debug builds.
-#[group(skip)]
-pub(crate) struct Args {
-    /// Port of the HTTP server with TLS; 0 for none.
-    #[arg(long, default_value_t = 0, value_name = "PORT", help_heading = "HTTP")]
-    pub(crate) https: u16,
-    /// A certificate and its key in PEM, for these host names or for all others; repeatable. SIGHUP reads them anew.
-    #[arg(long, value_name = "[NAMES=]CHAIN:KEY", value_parser = certificate, help_heading = "HTTP")]
-    certificate: Vec<Certificate>,
-    /// Folder that the HTTP server serves [default: a page that says it works]
-    #[arg(long, value_name = "DIR", help_heading = "HTTP")]
-    root: Option<PathBuf>,
-    /// Another folder for requests to these host names, as NAME[,NAME...]=DIR; repeatable
-    #[arg(long, value_name = "NAMES=DIR", value_parser = site, help_heading = "HTTP")]
-    site: Vec<SiteConfig>,
-    /// Symbolic links to follow: never, inside (the folder), always
-    #[arg(long, default_value = "never", value_parser = symlinks, help_heading = "HTTP")]
-    symlinks: Symlinks,
-    /// How changed files are noticed: told (by the kernel), poll (every two seconds), never
-    #[arg(long, default_value = "told", value_parser = changes, help_heading = "HTTP")]
-    changes: Changes,
-    /// Documents larger than this are read from disk each time, in bytes.
-    #[arg(long, default_value_t = 16 << 20, value_name = "BYTES", help_heading = "HTTP")]
-    document_max: u64,
-    /// Memory for all documents, in bytes; what comes after is read from disk each time.
-    #[arg(long, default_value_t = 4 << 30, value_name = "BYTES", help_heading = "HTTP")]
-    documents_memory: u64,
-    /// Handlers besides documents, as NAME or NAME:PATH: healthz, info, echo, events, publish, ws, ws-echo. publish sends
-    /// what is posted to it to all who listen to events and ws: keep it from strangers.
-    #[arg(
-        long,
-        default_value = "healthz",
-        value_delimiter = ',',
-        value_name = "NAME[:PATH],...",
-        help_heading = "HTTP"
-    )]
-    handlers: Vec<String>,
-    /// Write an access log to this file; SIGHUP opens it anew.
-    #[arg(long, value_name = "FILE", help_heading = "HTTP")]
-    access_log: Option<PathBuf>,
-    /// The form of its lines: combined or json
-    #[arg(long, default_value = "combined", value_parser = format, help_heading = "HTTP")]
-    log_format: Format,
-    /// Seconds from the first byte of a request to the end of its head; 0 for no bound.
-    #[arg(long, default_value_t = 10, value_name = "SECONDS", help_heading = "HTTP")]
-    header_timeout: u64,
-    /// Seconds between two requests of a connection; 0 for no bound.
-    #[arg(long, default_value_t = 75, value_name = "SECONDS", help_heading = "HTTP")]
-    keep_alive_timeout: u64,
-    /// Bytes a second that a client sends or takes at least, over ten seconds each; 0 for no bound.
-    #[arg(long, default_value_t = 256, value_name = "BYTES", help_heading = "HTTP")]
-    rate_min: u64,
-    /// Requests a second from one address (IPv6: one /64); 0 for no bound.
-    #[arg(long, default_value_t = 0, value_name = "N", help_heading = "HTTP")]
-    requests_per_second: u32,
-    /// Requests of one address at once, before that rate counts.
-    #[arg(long, default_value_t = 100, value_name = "N", help_heading = "HTTP")]
-    requests_burst: u32,
-    /// Connections from one address (IPv6: one /64) at once; 0 for no bound.
-    #[arg(long, default_value_t = 0, value_name = "N", help_heading = "HTTP")]
-    pub(crate) connections_per_address: u32,
-    /// Bytes of a request's body at most.
-    #[arg(long, default_value_t = 1 << 20, value_name = "BYTES", help_heading = "HTTP")]
-    body_max: u64,
-    /// Subscribers to events and ws on each core.
-    #[arg(long, default_value_t = 65_536, value_name = "N", help_heading = "HTTP")]
-    subscribers: u32,
-}
-
-fn site(text: &str) -> Result<SiteConfig, String> {
-    let (names, root) = text.split_once('=').ok_or("NAMES=DIR has an equals sign")?;
-    let hosts: Vec<String> = names.split(',').map(str::to_owned).collect();
-    if hosts.iter().any(String::is_empty) || root.is_empty() {
-        return Err("NAMES=DIR has a name and a folder".into());
-    }
-    Ok(SiteConfig { hosts, root: root.into() })
-}
-
-fn certificate(text: &str) -> Result<Certificate, String> {
-    let (names, files) = text.split_once('=').unwrap_or(("", text));
-    let (chain, key) = files.split_once(':').ok_or("[NAMES=]CHAIN:KEY has a colon between two files")?;
-    let names = names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-    Ok(Certificate { names, chain: chain.into(), key: key.into() })
-}
-
-fn symlinks(text: &str) -> Result<Symlinks, String> {
-    match text {
-        "never" => Ok(Symlinks::Never),
-        "inside" => Ok(Symlinks::Inside),
-        "always" => Ok(Symlinks::Always),
-        _ => Err("never, inside or always".into()),
-    }
-}
-
-fn changes(text: &str) -> Result<Changes, String> {
-    match text {
-        "told" => Ok(Changes::Told),
-        "poll" => Ok(Changes::Poll(Wall::from_secs(2))),
-        "never" => Ok(Changes::Never),
-        _ => Err("told, poll or never".into()),
-    }
-}
-
-fn format(text: &str) -> Result<Format, String> {
-    match text {
-        "combined" => Ok(Format::Combined),
-        "json" => Ok(Format::Json),
-        _ => Err("combined or json".into()),
-    }
-}
+use crate::settings::{HttpSettings, Problems};
 
 /// The one topic that events, ws and publish share.
 const TOPIC: u8 = 0;
@@ -138,13 +24,66 @@ fn route(text: &str) -> Result<Route> {
         "publish" => Box::new(Publish::new(TOPIC)),
         "ws" => Box::new(Socket(Some(TOPIC))),
         "ws-echo" => Box::new(Socket(None)),
-        _ => bail!("--handlers knows no {name}: healthz, info, echo, events, publish, ws, ws-echo"),
+        _ => bail!("there is no handler {name}: healthz, info, echo, events, publish, ws and ws-echo are"),
     };
     let path = path.map_or_else(|| format!("/{name}"), str::to_owned);
     if !path.starts_with('/') {
-        bail!("--handlers {text}: a path begins with a slash");
+        bail!("{text}: a path begins with a slash");
     }
     Ok(Route { path, handler })
+}
+
+/// A buffer on its way through TLS, a subscriber's place, and a line of the log, in bytes (see
+/// [`freeway_httpd::Config`] and [`LogConfig`]).
+const TLS_BUFFER: u64 = 33 << 10;
+const SUBSCRIBER: u64 = 12;
+const LOG_ENTRY: u64 = 1 << 10;
+
+/// Notes what is wrong with the settings, without a look at any file.
+pub(crate) fn check(settings: &HttpSettings, problems: &mut Problems) {
+    for handler in &handlers(settings) {
+        if let Err(error) = route(handler) {
+            problems.note("http.handlers", error);
+        }
+    }
+    if settings.root.is_none() && !settings.sites.is_empty() {
+        problems.note("http.site", "a site adds to http.root: give one for all other names");
+    }
+    match (settings.tls_ports.is_empty(), settings.certificates.is_empty()) {
+        (true, false) => problems
+            .note("http.certificate", "a certificate is for TLS: give http.tls_ports (--https) a port"),
+        (false, true) => {
+            problems.note("http.tls_ports", "TLS needs a certificate: http.certificate, or --certificate");
+        }
+        _ => {}
+    }
+}
+
+fn handlers(settings: &HttpSettings) -> Vec<String> {
+    settings.handlers.iter().filter(|name| !name.is_empty()).cloned().collect()
+}
+
+/// What is served, unless it is the page that says it works.
+pub(crate) fn library(settings: &HttpSettings) -> Option<LibraryConfig> {
+    let root = settings.root.clone()?;
+    let mut config = settings.library.clone();
+    config.sites = vec![SiteConfig { hosts: Vec::new(), root }];
+    config.sites.extend(settings.sites.iter().cloned());
+    Some(config)
+}
+
+/// Where answers are logged, if they are.
+pub(crate) fn log(settings: &HttpSettings) -> Option<LogConfig> {
+    let path = settings.access_log.clone()?;
+    Some(LogConfig { path, format: settings.log_format, waiting_max: settings.log_waiting })
+}
+
+/// How each core's server behaves.
+pub(crate) fn config(settings: &HttpSettings) -> Config {
+    let rate_min = settings.rate_min;
+    let config = settings.config.clone();
+    let rate_interval = if rate_min == 0 { Duration::ZERO } else { config.rate_interval };
+    Config { body_rate_min: rate_min, send_rate_min: rate_min, rate_interval, ..config }
 }
 
 /// What is shared by the servers of all cores, while they are being made.
@@ -157,75 +96,124 @@ pub(crate) struct Http {
 }
 
 /// What runs beside the cores.
+#[derive(Default)]
 pub(crate) struct Helpers {
-    _watching: Option<Watching>,
+    watching: Option<Watching>,
     log: Option<Log>,
     tls: Option<Tls>,
 }
 
+/// What a reload has read and not used yet.
+pub(crate) struct Prepared {
+    log: Option<Destination>,
+    tls: Option<TlsChange>,
+}
+
 impl Helpers {
-    /// Opens the log anew and reads the certificates again.
-    pub(crate) fn refresh(&mut self) {
-        if let Some(log) = &self.log {
-            log.reopen();
+    /// Whether there is TLS.
+    pub(crate) const fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Reads certificates and opens the log for other settings, or for the same ones anew.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be, each a line.
+    pub(crate) fn prepare(&self, settings: &HttpSettings) -> Result<Prepared, Vec<String>> {
+        let mut wrong = Vec::new();
+        // Without a port for it, TLS stays as it was.
+        let certificates = &settings.certificates;
+        let tls = self.tls.as_ref().filter(|_| !certificates.is_empty()).and_then(|_| {
+            Tls::prepare(certificates).map_err(|error| wrong.push(format!("http.certificate: {error}"))).ok()
+        });
+        let log = self.log.as_ref().and(log(settings)).and_then(|config| {
+            let path = config.path.display().to_string();
+            let opened = Destination::open(config.path, config.format);
+            opened.map_err(|error| wrong.push(format!("http.access_log {path}: {error}"))).ok()
+        });
+        if wrong.is_empty() { Ok(Prepared { log, tls }) } else { Err(wrong) }
+    }
+
+    /// Uses what was prepared, and reads documents as `settings` say; returns what was done.
+    ///
+    /// # Errors
+    ///
+    /// The documents cannot be read, and stay as they were.
+    pub(crate) fn change(
+        &mut self,
+        prepared: Prepared,
+        settings: &HttpSettings,
+    ) -> Result<Vec<String>, String> {
+        let mut done = Vec::new();
+        if let (Some(tls), Some(change)) = (&mut self.tls, prepared.tls) {
+            tls.change(change);
+            done.push("certificates were read".to_owned());
         }
-        if let Some(Err(error)) = self.tls.as_mut().map(Tls::reload) {
-            eprintln!("freeway: the certificates stay as they were: {error}");
+        if let (Some(log), Some(destination)) = (&self.log, prepared.log) {
+            log.redirect(destination);
+            done.push("the access log was opened".to_owned());
         }
+        if let (Some(watching), Some(config)) = (&self.watching, library(settings)) {
+            watching
+                .configure(config)
+                .map_err(|error| format!("the documents stay as they were: {error}"))?;
+            done.push("documents were read".to_owned());
+        }
+        Ok(done)
     }
 }
 
 impl Http {
-    /// Reads documents and checks flags.
-    pub(crate) fn new(args: &Args) -> Result<Self> {
-        let handlers: Vec<String> = args.handlers.iter().filter(|name| !name.is_empty()).cloned().collect();
-        for handler in &handlers {
-            route(handler)?;
-        }
-        let library = match &args.root {
-            Some(root) => {
-                let mut config = LibraryConfig {
-                    symlinks: args.symlinks,
-                    changes: args.changes,
-                    document_max: args.document_max,
-                    memory_max: args.documents_memory,
-                    ..LibraryConfig::new(root)
-                };
-                config.sites.extend(args.site.iter().cloned());
-                let library = Library::open(config).context("--root")?;
+    /// Reads documents and certificates; notes what is wrong with them.
+    pub(crate) fn open(settings: &HttpSettings, problems: &mut Problems) -> Option<Self> {
+        let before = problems.count();
+        let library = match library(settings).map(Library::open) {
+            Some(Ok(library)) => {
                 let tree = library.tree();
-                eprintln!(
-                    "{} documents, {} bytes in memory, from {}",
-                    tree.len(),
-                    tree.bytes_in_memory(),
-                    root.display()
-                );
-                library
+                let (documents, bytes) = (tree.len(), tree.bytes_in_memory());
+                let root = settings.root.as_deref().unwrap_or(std::path::Path::new("")).display();
+                eprintln!("{documents} documents, {bytes} bytes in memory, from {root}");
+                Some(library)
             }
-            None if args.site.is_empty() => Library::welcome(),
-            None => bail!("--site adds to --root: give one for all other names"),
+            Some(Err(error)) => {
+                problems.note("http.root", error);
+                None
+            }
+            None => Some(Library::welcome()),
         };
-        let config = Config {
-            header_timeout: Duration::from_secs(args.header_timeout),
-            keep_alive_timeout: Duration::from_secs(args.keep_alive_timeout),
-            body_rate_min: args.rate_min,
-            send_rate_min: args.rate_min,
-            rate_interval: Duration::from_secs(if args.rate_min == 0 { 0 } else { 10 }),
-            requests_per_second: args.requests_per_second,
-            requests_burst: args.requests_burst,
-            body_max: args.body_max,
-            subscribers_max: args.subscribers,
-            ..Config::default()
+        let tls = match settings.tls_ports.is_empty() {
+            true => None,
+            false => Tls::open(&settings.certificates)
+                .map_err(|error| problems.note("http.certificate", error))
+                .ok(),
         };
-        let log = args.access_log.clone();
-        let log = log.map(|path| LogConfig { path, format: args.log_format, waiting_max: 4_096 });
-        let tls = match (args.https, args.certificate.is_empty()) {
-            (0, true) => None,
-            (0, false) => bail!("--certificate needs --https with a port"),
-            (_, true) => bail!("--https needs a --certificate"),
-            (_, false) => Some(Tls::open(args.certificate.clone()).context("--certificate")?),
-        };
-        Ok(Self { library, config, handlers, log, tls })
+        (problems.count() == before).then_some(())?;
+        Some(Self {
+            library: library?,
+            config: config(settings),
+            handlers: handlers(settings),
+            log: log(settings),
+            tls,
+        })
+    }
+
+    /// What each core's server takes of memory, by holder, in bytes.
+    pub(crate) fn bytes_by_core(&self) -> [(String, u64); 4] {
+        let Config { disk_buffers, disk_buffer, tls_buffers, subscribers_max, .. } = self.config;
+        let tls = if self.tls.is_some() { u64::from(tls_buffers) * TLS_BUFFER } else { 0 };
+        let log = self.log.as_ref().map_or(0, |log| u64::from(log.waiting_max) * LOG_ENTRY);
+        [
+            ("HTTP downloads from disk".to_owned(), u64::from(disk_buffers) * u64::from(disk_buffer)),
+            ("TLS".to_owned(), tls),
+            ("HTTP subscribers".to_owned(), u64::from(subscribers_max) * SUBSCRIBER),
+            ("access log".to_owned(), log),
+        ]
+    }
+
+    /// What the documents take in memory now, in bytes.
+    pub(crate) fn document_bytes(&self) -> u64 {
+        self.library.tree().bytes_in_memory()
     }
 
     /// One file under one path, and nothing else.
@@ -240,8 +228,8 @@ impl Http {
         let log = match log {
             Some(config) => {
                 let path = config.path.clone();
-                let (log, made) =
-                    Log::start(config, cores).with_context(|| format!("--access-log {}", path.display()))?;
+                let (log, made) = Log::start(config, cores)
+                    .with_context(|| format!("the access log {}", path.display()))?;
                 senders = made.into_iter().map(Some).collect();
                 Some(log)
             }
@@ -261,6 +249,6 @@ impl Http {
                 key,
             });
         }
-        Ok((parts, Helpers { _watching: Some(library.watch()?), log, tls }))
+        Ok((parts, Helpers { watching: Some(library.watch()?), log, tls }))
     }
 }

@@ -16,8 +16,10 @@ mod http;
 mod memcached;
 mod memif;
 mod open;
+mod orders;
 mod serve;
 mod services;
+mod settings;
 
 use std::process::ExitCode;
 
@@ -52,6 +54,8 @@ enum Command {
     Stats(ask::StatsArgs),
     /// Prints the cycles that each frame costs a running server, by stage.
     Cycles(ask::CyclesArgs),
+    /// Has a running server read its settings, certificates and log anew, and says what it took.
+    Reload(ask::ReloadArgs),
     /// Says what this machine lacks to serve well, and the command that mends it.
     Doctor(doctor::Args),
 }
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         Command::Top(args) => ask::top(&args),
         Command::Stats(args) => ask::stats(&args),
         Command::Cycles(args) => ask::cycles(&args),
+        Command::Reload(args) => ask::reload(&args),
         Command::Doctor(args) => doctor(&args),
     };
     match result {

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use freeway::ring::Consumer;
 use freeway::{
     AcceptLimits, Application, Conn, ConnId, CounterVisit, Datagram, Ended, Instant, ListenConfig,
-    ListenerId, Stack, TcpConfig,
+    ListenerId, Stack, SynCookies, TcpConfig, UdpId,
 };
 use freeway_cache::CacheState;
 use freeway_echo::chargen::{Chargen, Position};
 use freeway_echo::{discard, echo};
 use freeway_httpd::{HoldsHttp, HttpCounters, HttpState, Parts, Server};
+
+use crate::orders::Order;
 
 /// A service's number, which each of its connections and datagrams carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,39 +112,75 @@ impl State {
     }
 }
 
+/// Where a service is reached, and what holds for its connections.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Listen {
+    pub(crate) service: Service,
+    pub(crate) port: u16,
+    pub(crate) tcp: TcpConfig,
+    /// Of one core.
+    pub(crate) limits: AcceptLimits,
+    pub(crate) cookies: SynCookies,
+}
+
+/// A place that is open.
+struct Open {
+    listen: Listen,
+    listener: Option<ListenerId>,
+    socket: Option<UdpId>,
+}
+
+impl Open {
+    fn close<S: Copy + Default + 'static>(self, stack: &mut Stack<S>) {
+        if let Some(listener) = self.listener {
+            stack.unlisten(listener);
+        }
+        if let Some(socket) = self.socket {
+            stack.udp_unbind(socket);
+        }
+    }
+}
+
 /// All services of one core.
 pub(crate) struct Services {
-    /// Which service listens on which port.
-    ports: Vec<(Service, u16)>,
+    /// Where to listen from the start.
+    listens: Vec<Listen>,
     http_parts: Option<Parts>,
-    http_limits: AcceptLimits,
-    tcp: TcpConfig,
     chargen: Option<Chargen>,
     http: Option<Server>,
-    listeners: Vec<ListenerId>,
+    open: Vec<Open>,
+    /// What a reload has it change, if anything may.
+    orders: Option<Consumer<Box<Order>>>,
     /// Set from outside when the service is to end.
     ending: Arc<AtomicBool>,
     has_ended: bool,
 }
 
 impl Services {
+    /// Services with the same settings for all connections, and no bounds of their own.
     pub(crate) fn new(ports: Vec<(Service, u16)>, http: Option<Parts>, tcp: TcpConfig) -> Self {
+        let (limits, cookies) = (AcceptLimits::default(), SynCookies::default());
+        let listen = |(service, port)| Listen { service, port, tcp, limits, cookies };
+        Self::on(ports.into_iter().map(listen).collect(), http)
+    }
+
+    /// Services where `listens` says.
+    pub(crate) fn on(listens: Vec<Listen>, http: Option<Parts>) -> Self {
         Self {
-            ports,
+            listens,
             http_parts: http,
-            http_limits: AcceptLimits::default(),
-            tcp,
             chargen: None,
             http: None,
-            listeners: Vec::new(),
+            open: Vec::new(),
+            orders: None,
             ending: Arc::default(),
             has_ended: false,
         }
     }
 
-    /// Bounds the HTTP server's connections.
-    pub(crate) fn http_limits(mut self, limits: AcceptLimits) -> Self {
-        self.http_limits = limits;
+    /// Does what is ordered while it runs.
+    pub(crate) fn orders(mut self, orders: Consumer<Box<Order>>) -> Self {
+        self.orders = Some(orders);
         self
     }
 
@@ -153,8 +192,10 @@ impl Services {
 
     fn end(&mut self, stack: &mut Stack<State>) {
         self.has_ended = true;
-        for listener in self.listeners.drain(..) {
-            stack.unlisten(listener);
+        for open in &mut self.open {
+            if let Some(listener) = open.listener.take() {
+                stack.unlisten(listener);
+            }
         }
         let Some(http) = &mut self.http else { return };
         http.stop();
@@ -167,6 +208,64 @@ impl Services {
                 http.end(&mut conn);
             }
         }
+    }
+
+    /// Listens where `wanted` says and nowhere else; connections that are open stay. Returns what could not be.
+    pub(crate) fn listen_on(&mut self, stack: &mut Stack<State>, wanted: &[Listen]) -> Vec<String> {
+        let mut errors = Vec::new();
+        let open = std::mem::take(&mut self.open);
+        let (kept, gone): (Vec<_>, Vec<_>) = open.into_iter().partition(|open| wanted.contains(&open.listen));
+        self.open = kept;
+        for open in gone {
+            open.close(stack);
+        }
+        for listen in wanted {
+            if !self.open.iter().any(|open| open.listen == *listen) {
+                match Self::listen(stack, *listen) {
+                    Ok(open) => self.open.push(open),
+                    Err(error) => errors.push(error),
+                }
+            }
+        }
+        errors
+    }
+
+    /// Becomes what a reload says.
+    #[cold]
+    fn obey(&mut self, stack: &mut Stack<State>, order: Order) {
+        let Order { listens, http, net, done } = order;
+        let changed = net.into_iter().filter_map(|change| change.apply(stack).err());
+        let mut errors: Vec<String> = changed.collect();
+        // Whoever ends listens no more.
+        if !self.has_ended {
+            errors.extend(self.listen_on(stack, &listens));
+        }
+        if let Some(server) = &mut self.http {
+            server.configure(&http);
+        }
+        // Nobody may wait for it any more.
+        let _ = done.send(errors);
+    }
+
+    fn listen(stack: &mut Stack<State>, listen: Listen) -> Result<Open, String> {
+        let Listen { service, port, tcp, limits, cookies } = listen;
+        let mut open = Open { listen, listener: None, socket: None };
+        if service.has_tcp() {
+            let config =
+                ListenConfig { service: service as u16, tcp, limits, cookies, ..ListenConfig::new(port) };
+            let listener = stack.listen(&config);
+            open.listener = Some(listener.map_err(|error| format!("{} on {port}: {error}", service.name()))?);
+        }
+        if service.has_udp() {
+            match stack.udp_bind(None, port, service as u16) {
+                Ok(socket) => open.socket = Some(socket),
+                Err(error) => {
+                    open.close(stack);
+                    return Err(format!("{} on {port}: {error}", service.name()));
+                }
+            }
+        }
+        Ok(open)
     }
 
     fn pump(&mut self, mut conn: Conn<'_, State>) {
@@ -193,23 +292,10 @@ impl Application for Services {
     type Conn = State;
 
     fn start(&mut self, stack: &mut Stack<State>, _now: Instant) {
-        for &(service, port) in &self.ports {
-            let mut listen =
-                ListenConfig { service: service as u16, tcp: self.tcp, ..ListenConfig::new(port) };
-            if service.is_http() {
-                listen.limits = self.http_limits;
-            }
-            // The ports were checked to differ before anything started.
-            if service.has_tcp() {
-                let listening = stack.listen(&listen);
-                debug_assert!(listening.is_ok());
-                self.listeners.extend(listening);
-            }
-            if service.has_udp() {
-                let bound = stack.udp_bind(None, port, service as u16);
-                debug_assert!(bound.is_ok());
-            }
-        }
+        // The ports were checked to differ before anything started.
+        let listens = std::mem::take(&mut self.listens);
+        let errors = self.listen_on(stack, &listens);
+        debug_assert!(errors.is_empty(), "{errors:?}");
         self.chargen = Chargen::new(stack);
         self.http = self.http_parts.take().map(|parts| Server::new(parts, stack));
     }
@@ -217,6 +303,9 @@ impl Application for Services {
     fn turn(&mut self, stack: &mut Stack<State>, now: Instant) {
         if let Some(http) = &mut self.http {
             http.turn(stack, now);
+        }
+        if let Some(order) = self.orders.as_mut().and_then(Consumer::pop) {
+            self.obey(stack, *order);
         }
         if !self.has_ended && self.ending.load(Ordering::Relaxed) {
             self.end(stack);

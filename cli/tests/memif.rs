@@ -160,7 +160,7 @@ fn a_client_that_lends_its_pool_serves() {
 fn what_a_memif_has_not_is_refused_by_name() {
     for (arguments, words) in [
         (&["--host-addr", "198.18.0.1/24"][..], "the process at the other end of a memif has its own"),
-        (&["--shared-address"], "--shared-address needs an interface that Linux has"),
+        (&["--shared-address"], "--shared-address: it needs an interface that Linux has"),
     ] {
         let device = format!("memif:@freeway-refused-{}", std::process::id());
         let output = Command::new(env!("CARGO_BIN_EXE_freeway"))

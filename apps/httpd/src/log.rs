@@ -13,8 +13,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -142,9 +142,36 @@ struct LogReceiver {
 
 /// The log of all cores. Dropping it writes what waits and ends the thread.
 pub struct Log {
-    stop: Arc<AtomicBool>,
-    reopen: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread is told.
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    /// Whether there is something in `next`: looked at between batches, so that the lock is touched at a change alone.
+    changed: AtomicBool,
+    next: Mutex<Option<Destination>>,
+}
+
+/// Where lines go, and what they look like.
+pub struct Destination {
+    path: PathBuf,
+    format: Format,
+    file: File,
+}
+
+impl Destination {
+    /// Opens a file to append to.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be opened.
+    pub fn open(path: PathBuf, format: Format) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(&path)?;
+        Ok(Self { path, format, file })
+    }
 }
 
 impl Log {
@@ -154,65 +181,62 @@ impl Log {
     ///
     /// The file cannot be opened, or there is no thread.
     pub fn start(config: LogConfig, cores: usize) -> io::Result<(Self, Vec<LogSender>)> {
-        let file = open(&config)?;
+        let LogConfig { path, format, waiting_max } = config;
+        let destination = Destination::open(path, format)?;
+        let waiting = waiting_max.max(1);
         let (mut senders, mut receivers) = (Vec::new(), Vec::new());
         for _ in 0..cores {
-            let (full, full_out) = spsc(config.waiting_max.max(1) as usize);
-            let (mut empty_in, empty) = spsc(config.waiting_max.max(1) as usize);
-            for _ in 0..config.waiting_max.max(1) {
+            let (full, full_out) = spsc(waiting as usize);
+            let (mut empty_in, empty) = spsc(waiting as usize);
+            for _ in 0..waiting {
                 let _ = empty_in.push(Box::new(Entry::new()));
             }
             senders.push(LogSender { full, empty });
             receivers.push(LogReceiver { full: full_out, empty: empty_in });
         }
-        let (stop, reopen) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let flags = (Arc::clone(&stop), Arc::clone(&reopen));
-        let thread = thread::Builder::new().name("access-log".into()).spawn(move || {
-            run(&config, BufWriter::with_capacity(1 << 16, file), receivers, &flags.0, &flags.1);
-        })?;
-        Ok((Self { stop, reopen, thread: Some(thread) }, senders))
+        let shared = Arc::new(Shared::default());
+        let told = Arc::clone(&shared);
+        let thread = thread::Builder::new()
+            .name("access-log".into())
+            .spawn(move || run(destination, receivers, &told))?;
+        Ok((Self { shared, thread: Some(thread) }, senders))
     }
 
-    /// Has the file opened anew, after somebody has moved it away.
-    pub fn reopen(&self) {
-        self.reopen.store(true, Ordering::Release);
+    /// Has lines written elsewhere from now on: to the same file opened anew, after somebody has moved it away, or to
+    /// another one.
+    pub fn redirect(&self, destination: Destination) {
+        let mut next = self.shared.next.lock().unwrap_or_else(PoisonError::into_inner);
+        *next = Some(destination);
+        self.shared.changed.store(true, Ordering::Release);
     }
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
+        self.shared.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-fn open(config: &LogConfig) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(&config.path)
-}
-
-fn run(
-    config: &LogConfig,
-    mut file: BufWriter<File>,
-    mut cores: Vec<LogReceiver>,
-    stop: &AtomicBool,
-    reopen: &AtomicBool,
-) {
+fn run(destination: Destination, mut cores: Vec<LogReceiver>, shared: &Shared) {
+    let Destination { mut path, mut format, file } = destination;
+    let mut file = BufWriter::with_capacity(1 << 16, file);
     let mut line = Vec::with_capacity(2_048);
     let mut failed = false;
     loop {
         // Read first: what was sent before the stop is written.
-        let stopping = stop.load(Ordering::Acquire);
+        let stopping = shared.stop.load(Ordering::Acquire);
         let mut written = 0;
         for core in &mut cores {
             while let Some(entry) = core.full.pop() {
                 line.clear();
-                write_line(&mut line, &entry, config.format);
+                write_line(&mut line, &entry, format);
                 if let Err(error) = file.write_all(&line)
                     && !std::mem::replace(&mut failed, true)
                 {
-                    tracing::error!(path = %config.path.display(), %error, "the access log cannot be written");
+                    tracing::error!(path = %path.display(), %error, "the access log cannot be written");
                 }
                 written += 1;
                 let _ = core.empty.push(entry);
@@ -225,16 +249,12 @@ fn run(
             }
             thread::sleep(REST);
         }
-        if reopen.swap(false, Ordering::AcqRel) {
-            let _ = file.flush();
-            match open(config) {
-                Ok(new) => {
-                    file = BufWriter::with_capacity(1 << 16, new);
-                    failed = false;
-                }
-                Err(error) => {
-                    tracing::error!(path = %config.path.display(), %error, "the access log cannot be opened");
-                }
+        if shared.changed.swap(false, Ordering::AcqRel) {
+            let next = shared.next.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(next) = next {
+                let _ = file.flush();
+                file = BufWriter::with_capacity(1 << 16, next.file);
+                (path, format, failed) = (next.path, next.format, false);
             }
         }
     }
@@ -361,5 +381,39 @@ mod tests {
         drop(log);
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 4);
         assert!(sender.take().is_some(), "they came back");
+    }
+
+    #[test]
+    fn lines_go_where_they_were_last_directed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+        let config = LogConfig { path: first.clone(), format: Format::Combined, waiting_max: 2 };
+        let (log, mut senders) = Log::start(config, 1).unwrap();
+        let send = |sender: &mut LogSender| {
+            sender.send(entry(), Instant::from_secs(2), UNIX_EPOCH);
+        };
+        let lines =
+            |path: &std::path::Path| std::fs::read_to_string(path).unwrap_or_default().lines().count();
+        // The entry that was made here takes the place of one that is never sent.
+        assert!(senders[0].take().is_some());
+        send(&mut senders[0]);
+        for _ in 0..500 {
+            if lines(&first) == 1 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        log.redirect(Destination::open(second.clone(), Format::Json).unwrap());
+        for _ in 0..500 {
+            if !log.shared.changed.load(Ordering::Acquire) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(senders[0].take().is_some());
+        send(&mut senders[0]);
+        drop(log);
+        assert_eq!((lines(&first), lines(&second)), (1, 1));
+        assert!(std::fs::read_to_string(&second).unwrap().starts_with('{'));
     }
 }

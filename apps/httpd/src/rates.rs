@@ -36,13 +36,14 @@ impl Rates {
             return None;
         }
         let sets = (addresses as usize / WAYS).max(1).next_power_of_two();
-        let cost = ((1_000 << SHIFT) / u64::from(per_second)).max(1);
-        Some(Self {
-            key,
-            sets: vec![[Bucket::default(); WAYS]; sets],
-            cost,
-            debt_max: cost * u64::from(burst.max(1)),
-        })
+        let unbounded = Self { key, sets: vec![[Bucket::default(); WAYS]; sets], cost: 0, debt_max: 0 };
+        Some(unbounded.bounded(per_second, burst))
+    }
+
+    /// The same with another bound, which is not 0. What addresses owe, they owe.
+    pub(crate) fn bounded(self, per_second: u32, burst: u32) -> Self {
+        let cost = ((1_000 << SHIFT) / u64::from(per_second.max(1))).max(1);
+        Self { cost, debt_max: cost * u64::from(burst.max(1)), ..self }
     }
 
     /// Whether a request from `address` is within its rate; counts it if so.
@@ -96,6 +97,16 @@ mod tests {
 
     fn address(host: u32) -> IpAddr {
         IpAddr::V4((0xc612_0000 + host).into())
+    }
+
+    #[test]
+    fn another_bound_holds_from_the_next_request() {
+        let mut rates = Rates::new(10, 1, 1_024, HashKey::new([1, 2])).unwrap();
+        let now = Instant::from_secs(100);
+        assert!(rates.allows(address(1), now) && !rates.allows(address(1), now));
+        let mut rates = rates.bounded(10, 3);
+        assert!(rates.allows(address(1), now) && rates.allows(address(1), now));
+        assert!(!rates.allows(address(1), now), "what was owed is owed");
     }
 
     #[test]

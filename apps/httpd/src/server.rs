@@ -79,6 +79,8 @@ pub struct Server {
     pub(crate) broadcasts: Broadcasts,
     pub(crate) disk: Disk,
     pub(crate) rates: Option<Rates>,
+    /// What spreads addresses over the table of rates, whenever there is one.
+    key: HashKey,
     pub(crate) log: Option<LogSender>,
     pub(crate) counters: HttpCounters,
     tls: Option<Sessions>,
@@ -125,6 +127,7 @@ impl Server {
             broadcasts: Broadcasts::new(topics, config.subscribers_max, config.broadcast_queue, mesh),
             disk,
             rates: Rates::new(config.requests_per_second, config.requests_burst, config.addresses_max, key),
+            key,
             log,
             counters: HttpCounters::default(),
             tls: tls.map(|feed| Sessions::new(feed, config.tls_max, config.tls_buffers)),
@@ -141,6 +144,30 @@ impl Server {
     /// What was counted since the start.
     pub const fn counters(&self) -> &HttpCounters {
         &self.counters
+    }
+
+    /// Takes other settings for what comes: times, rates and bounds. The sizes of tables and buffers stay as they were at the
+    /// start. It is no part of the data path: a first bound of rates allocates its table.
+    pub fn configure(&mut self, config: &Config) {
+        let old = &self.config;
+        let mut new = Config {
+            exchanges_max: old.exchanges_max,
+            addresses_max: old.addresses_max,
+            disk_buffers: old.disk_buffers,
+            disk_buffer: old.disk_buffer,
+            tls_max: old.tls_max,
+            tls_buffers: old.tls_buffers,
+            subscribers_max: old.subscribers_max,
+            broadcast_queue: old.broadcast_queue,
+            ..config.clone()
+        };
+        new.limits.head = old.limits.head;
+        let Config { requests_per_second: rate, requests_burst: burst, addresses_max, .. } = new;
+        self.rates = match self.rates.take() {
+            Some(rates) if rate > 0 => Some(rates.bounded(rate, burst)),
+            _ => Rates::new(rate, burst, addresses_max, self.key),
+        };
+        self.config = new;
     }
 
     /// Takes no more requests: connections end with the answer that is under way. Idle ones end when they are looked at.

@@ -72,7 +72,6 @@ pub enum TlsError {
 
 /// All certificates, and the cores that use them.
 pub struct Tls {
-    certificates: Vec<Certificate>,
     current: Arc<ServerConfig>,
     /// Those before, which cores may still have: freed here when they do not.
     old: Vec<Arc<ServerConfig>>,
@@ -91,9 +90,9 @@ impl Tls {
     /// # Errors
     ///
     /// See [`TlsError`].
-    pub fn open(certificates: Vec<Certificate>) -> Result<Self, TlsError> {
-        let current = configure(&certificates)?;
-        Ok(Self { certificates, current, old: Vec::new(), cores: Vec::new() })
+    pub fn open(certificates: &[Certificate]) -> Result<Self, TlsError> {
+        let current = configure(certificates)?;
+        Ok(Self { current, old: Vec::new(), cores: Vec::new() })
     }
 
     /// What one core needs.
@@ -103,21 +102,29 @@ impl Tls {
         TlsFeed { config: Arc::clone(&self.current), updates }
     }
 
-    /// Reads all certificates again, for connections that are opened from now on.
+    /// Reads other certificates, or the same ones again, and changes nothing yet.
     ///
     /// # Errors
     ///
-    /// See [`TlsError`]; the old ones stay.
-    pub fn reload(&mut self) -> Result<(), TlsError> {
-        let new = configure(&self.certificates)?;
+    /// See [`TlsError`].
+    pub fn prepare(certificates: &[Certificate]) -> Result<TlsChange, TlsError> {
+        Ok(TlsChange { config: configure(certificates)? })
+    }
+
+    /// Uses what was prepared, for connections that are opened from now on.
+    pub fn change(&mut self, change: TlsChange) {
         for core in &mut self.cores {
             // A core that has not looked four times over will not look now.
-            let _ = core.push(Arc::clone(&new));
+            let _ = core.push(Arc::clone(&change.config));
         }
-        self.old.push(std::mem::replace(&mut self.current, new));
+        self.old.push(std::mem::replace(&mut self.current, change.config));
         self.old.retain(|config| Arc::strong_count(config) > 1);
-        Ok(())
     }
+}
+
+/// Certificates that were read and are not used yet.
+pub struct TlsChange {
+    config: Arc<ServerConfig>,
 }
 
 fn configure(certificates: &[Certificate]) -> Result<Arc<ServerConfig>, TlsError> {

@@ -1,6 +1,7 @@
 //! Commands that ask a running server by its admin socket.
 
 mod cycles;
+mod reload;
 mod screen;
 mod stats;
 mod top;
@@ -11,6 +12,7 @@ use anyhow::Result;
 use freeway_control::{Client, admin};
 
 pub(crate) use cycles::Args as CyclesArgs;
+pub(crate) use reload::Args as ReloadArgs;
 pub(crate) use stats::Args as StatsArgs;
 pub(crate) use top::Args as TopArgs;
 
@@ -31,6 +33,10 @@ impl Whom {
 
 pub(crate) fn stats(args: &StatsArgs) -> Result<()> {
     stats::run(args)
+}
+
+pub(crate) fn reload(args: &ReloadArgs) -> Result<()> {
+    reload::run(args)
 }
 
 pub(crate) fn cycles(args: &CyclesArgs) -> Result<()> {

@@ -213,7 +213,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let Plan { serve, settings, notes } = plan(args)?;
     let mut serve = Serve::try_parse_from(serve)?.args;
-    serve.cache_settings = settings;
+    serve.cache_settings = Some(settings);
     for note in notes {
         eprintln!("freeway memcached: {note}");
     }

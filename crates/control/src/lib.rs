@@ -19,6 +19,6 @@ pub mod admin;
 pub mod rates;
 pub mod snapshot;
 
-pub use admin::{Ask, Client, Server};
+pub use admin::{Actions, Ask, Client, Reloaded, Server};
 pub use rates::Rates;
 pub use snapshot::{CoreSnapshot, Snapshot};

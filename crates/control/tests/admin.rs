@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 
 use freeway_base::{HashKey, Instant, Seed};
 use freeway_control::admin::{AskError, CLIENTS, ServerError};
-use freeway_control::{Client, Server};
+use freeway_control::{Actions, Client, Reloaded, Server};
 use freeway_mem::{Arena, PacketPool, PoolConfig};
 use freeway_runtime::{BuildError, Core, Running, Runtime, RuntimeConfig, Seat};
 use freeway_stack::{Application, Stack, StackConfig};
@@ -124,5 +124,28 @@ fn a_dead_servers_socket_is_replaced_and_a_living_ones_is_not() {
     let third = Server::open(&path, running.stats_reader(), "");
     assert!(matches!(third, Err(ServerError::NotASocket(_))), "{third:?}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "somebody's letter");
+    running.stop().unwrap();
+}
+
+#[test]
+fn a_reload_is_done_by_whoever_runs_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("admin.sock");
+    let running = two_cores();
+    let outcome = Reloaded {
+        changed: true,
+        applied: vec!["echo.ports".into()],
+        wrong: vec!["x".into()],
+        ..Reloaded::default()
+    };
+    let told = outcome.clone();
+    let actions = Actions { reload: Some(Box::new(move || told.clone())) };
+    let server = Server::open_with(&path, running.stats_reader(), "", actions).unwrap();
+    let answer = Client::connect(&path).unwrap().reload().unwrap();
+    assert_eq!(answer, outcome);
+    assert_eq!(answer.lines().collect::<Vec<_>>(), ["applied  echo.ports", "wrong    x"]);
+    drop(server);
+    let _server = Server::open(&path, running.stats_reader(), "").unwrap();
+    assert!(matches!(Client::connect(&path).unwrap().reload(), Err(AskError::Refused(_))));
     running.stop().unwrap();
 }

@@ -157,7 +157,7 @@ pub use freeway_runtime::{
     RemotePort, Running, Runtime, RuntimeConfig, Seat, Stage, StartError, StatsReader, StopHandle, Turn,
     Woke, allowed_cpus,
 };
-pub use freeway_stack::net::{Cidr, IcmpKind, IfaceId, Unreachable};
+pub use freeway_stack::net::{Cidr, IcmpKind, IfaceId, Route, Unreachable};
 pub use freeway_stack::udp::{BindError, Datagram, UdpId};
 pub use freeway_stack::{
     AcceptLimits, Application, CloseReason, ConfigureError, Conn, ConnId, ConnectConfig, ConnectError,

@@ -27,6 +27,12 @@ impl StopHandle {
     /// times.
     pub fn stop(&self) {
         self.shared.stopped.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Wakes the cores that sleep, so that their applications find at once what somebody left for them. It has to be there
+    /// before this.
+    pub fn wake(&self) {
         for bell in &self.shared.bells {
             bell.signal();
         }

@@ -78,6 +78,12 @@ impl Scanner {
         &self.config
     }
 
+    /// Takes other settings for the next scan, and returns those before. How many documents there may be stays.
+    pub(super) fn configure(&mut self, config: LibraryConfig) -> LibraryConfig {
+        let documents_max = self.config.documents_max;
+        std::mem::replace(&mut self.config, LibraryConfig { documents_max, ..config })
+    }
+
     /// Frees what no core has any more.
     pub(super) fn tidy(&mut self) {
         // A tree holds its documents, so trees go first.

@@ -226,3 +226,43 @@ fn a_changed_file_is_served_as_it_is_now_and_a_download_ends_as_it_began() {
     assert_eq!(lab.get("/large", "").status, 404);
     drop(watching);
 }
+
+#[test]
+fn other_folders_are_served_when_all_of_them_can_be() {
+    let (first, second) = (folder(&[("a", b"one")]), folder(&[("a", b"two"), ("b", b"new")]));
+    let mut library = Library::open(LibraryConfig::new(first.path())).unwrap();
+    let feed = library.feed();
+    let mut lab = Plan::new(&[]).start_with(feed);
+    let watching = library.watch().unwrap();
+    let sites = |root: &std::path::Path| {
+        let mut config = LibraryConfig::new(second.path());
+        config.sites.push(SiteConfig { hosts: vec!["b.example".into()], root: root.into() });
+        config
+    };
+    assert!(watching.configure(sites(&first.path().join("nothing"))).is_err());
+    assert_eq!(lab.get("/a", "").body, "one");
+    watching.configure(sites(first.path())).unwrap();
+    let mut body = String::new();
+    for _ in 0..500 {
+        body = lab.get("/a", "").body;
+        if body == "two" {
+            break;
+        }
+        std::thread::sleep(Wall::from_millis(10));
+    }
+    assert_eq!((body.as_str(), lab.get("/b", "").body.as_str()), ("two", "new"));
+    let number = lab.open();
+    lab.say(number, &[b"GET /a HTTP/1.1\r\nHost: b.example\r\n\r\n"]);
+    lab.settle();
+    assert!(lab.talk(number).heard.ends_with(b"one"), "the other site");
+    // What is followed now is the new folder.
+    fs::write(second.path().join("a"), "three").unwrap();
+    for _ in 0..500 {
+        body = lab.get("/a", "").body;
+        if body == "three" {
+            break;
+        }
+        std::thread::sleep(Wall::from_millis(10));
+    }
+    assert_eq!(body, "three");
+}

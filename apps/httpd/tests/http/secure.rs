@@ -30,7 +30,7 @@ fn lab() -> Lab {
         route("/events", Box::new(Events(0))),
         route("/publish", Box::new(Publish::new(0))),
     ];
-    let mut tls = Tls::open(vec![certificate()]).unwrap();
+    let mut tls = Tls::open(&[certificate()]).unwrap();
     Plan { routes, tls: Some(tls.feed()), ..Plan::new(&[("/", b"Hello, World!"), ("/large", &large)]) }
         .start()
 }
@@ -148,6 +148,6 @@ fn what_is_no_tls_ends_the_connection() {
     assert!(is_over);
     assert_eq!(lab.server().counters().tls_failed, 1);
     let missing = Certificate { chain: "/nonexistent".into(), ..certificate() };
-    assert!(matches!(Tls::open(vec![missing]), Err(TlsError::Pem { .. })));
-    assert!(matches!(Tls::open(vec![]), Err(TlsError::None)));
+    assert!(matches!(Tls::open(&[missing]), Err(TlsError::Pem { .. })));
+    assert!(matches!(Tls::open(&[]), Err(TlsError::None)));
 }

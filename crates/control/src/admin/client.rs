@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::{Answer, Ask};
+use super::{Answer, Ask, Reloaded};
 use crate::snapshot::Snapshot;
 
 /// How long a server may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The same for a reload.
+const RELOAD: Duration = Duration::from_secs(120);
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
@@ -77,7 +80,21 @@ impl Client {
     pub fn stats(&mut self) -> Result<Snapshot, AskError> {
         match self.ask(&Ask::Stats)? {
             Answer::Stats(snapshot) => Ok(*snapshot),
-            Answer::Error(reason) => Err(AskError::Refused(reason)),
+            other => Err(self.unexpected(other)),
+        }
+    }
+
+    /// Has the server read its settings anew.
+    ///
+    /// # Errors
+    ///
+    /// See [`AskError`]. What is wrong with the settings is in the answer.
+    pub fn reload(&mut self) -> Result<Reloaded, AskError> {
+        // Documents may have to be read.
+        self.stream.get_ref().set_read_timeout(Some(RELOAD)).map_err(|source| self.broken(source))?;
+        match self.ask(&Ask::Reload)? {
+            Answer::Reload(outcome) => Ok(outcome),
+            other => Err(self.unexpected(other)),
         }
     }
 
@@ -91,6 +108,15 @@ impl Client {
             return Err(self.broken(io::ErrorKind::UnexpectedEof.into()));
         }
         serde_json::from_slice(&line).map_err(|error| self.unknown(&error))
+    }
+
+    fn unexpected(&self, answer: Answer) -> AskError {
+        match answer {
+            Answer::Error(reason) => AskError::Refused(reason),
+            _ => {
+                AskError::Unknown { path: self.path.clone(), reason: "the answer to another question".into() }
+            }
+        }
     }
 
     fn broken(&self, source: io::Error) -> AskError {

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use client::{AskError, Client};
-pub use server::{Server, ServerError};
+pub use server::{Actions, Server, ServerError};
 
 use crate::snapshot::Snapshot;
 
@@ -33,6 +33,8 @@ const QUESTION_MAX: usize = 4 << 10;
 pub enum Ask {
     /// All counters.
     Stats,
+    /// Read the settings anew.
+    Reload,
 }
 
 /// An answer.
@@ -41,8 +43,33 @@ pub enum Ask {
 pub enum Answer {
     /// To [`Ask::Stats`].
     Stats(Box<Snapshot>),
+    /// To [`Ask::Reload`].
+    Reload(Reloaded),
     /// The question was not understood, or cannot be answered: one line for a person.
     Error(String),
+}
+
+/// What a reload did, each setting a line.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Whether anything was changed; a mistake in the settings changes nothing.
+    pub changed: bool,
+    /// What holds from now on.
+    pub applied: Vec<String>,
+    /// What the next start will take.
+    pub restart: Vec<String>,
+    /// What is wrong with the settings, or could not be done.
+    pub wrong: Vec<String>,
+}
+
+impl Reloaded {
+    /// All of it, for a person.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let Self { changed: _, applied, restart, wrong } = self;
+        [("applied ", applied), ("restart ", restart), ("wrong   ", wrong)]
+            .into_iter()
+            .flat_map(|(kind, lines)| lines.iter().map(move |line| format!("{kind} {line}")))
+    }
 }
 
 /// Where the socket is unless `--admin` says: in `/run/freeway` for root, in the user's own runtime folder otherwise, and

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use freeway_runtime::StatsReader;
 use thiserror::Error;
 
-use super::{Answer, Ask, CLIENTS, QUESTION_MAX};
+use super::{Answer, Ask, CLIENTS, QUESTION_MAX, Reloaded};
 use crate::snapshot::Snapshot;
 
 /// How long a client may be silent, or leave an answer unread.
@@ -46,8 +46,16 @@ pub struct Server {
     thread: Option<JoinHandle<()>>,
 }
 
+/// What a client may have done, by whoever runs the server.
+#[derive(Default)]
+pub struct Actions {
+    /// Reads the settings anew. It runs on the client's thread, and may take its time.
+    pub reload: Option<Box<dyn Fn() -> Reloaded + Send + Sync>>,
+}
+
 /// What questions are answered from.
 struct Source {
+    actions: Actions,
     stats: StatsReader,
     ready: String,
     since: Instant,
@@ -61,8 +69,22 @@ impl Server {
     ///
     /// See [`ServerError`].
     pub fn open(path: &Path, stats: StatsReader, ready: &str) -> Result<Self, ServerError> {
+        Self::open_with(path, stats, ready, Actions::default())
+    }
+
+    /// The same for a server that does what clients ask for.
+    ///
+    /// # Errors
+    ///
+    /// See [`ServerError`].
+    pub fn open_with(
+        path: &Path,
+        stats: StatsReader,
+        ready: &str,
+        actions: Actions,
+    ) -> Result<Self, ServerError> {
         let listener = listen(path)?;
-        let source = Arc::new(Source { stats, ready: ready.to_owned(), since: Instant::now() });
+        let source = Arc::new(Source { actions, stats, ready: ready.to_owned(), since: Instant::now() });
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new()
@@ -177,6 +199,10 @@ fn say(mut client: &UnixStream, answer: &Answer) -> io::Result<()> {
 impl Source {
     fn answer(&self, ask: &Ask) -> Answer {
         match ask {
+            Ask::Reload => match &self.actions.reload {
+                Some(reload) => Answer::Reload(reload()),
+                None => Answer::Error("this server cannot read its settings anew".to_owned()),
+            },
             Ask::Stats => {
                 let uptime_s = self.since.elapsed().as_secs();
                 Answer::Stats(Box::new(Snapshot::take(&self.stats.read(), &self.ready, uptime_s)))

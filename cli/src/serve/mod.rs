@@ -1,0 +1,190 @@
+//! `freeway serve`: from settings to running cores.
+//!
+//! ```text
+//!   flags, file ─► Settings ─► plan: all checks ─► open devices ─► start cores ─► wait for signals
+//! ```
+//!
+//! Everything is checked before anything is made; every mistake is said in one go.
+
+mod args;
+mod budget;
+mod plan;
+mod reload;
+mod start;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow};
+use freeway::{CorePanic, Running};
+use freeway_control::{Actions, Server as AdminServer, admin};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+pub(crate) use args::{Args, CacheSettings};
+pub(crate) use plan::{cpus, default_memory, size};
+
+use crate::http::Http;
+use crate::open::{Opened, Wish, open};
+use crate::settings::keys::differences;
+use crate::settings::value::Auto;
+use crate::settings::{Admin, Loaded, Problems, Settings, load};
+use budget::Budget;
+use plan::Plan;
+use reload::{Reloader, Started};
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let Loaded { settings, mut problems } = load(args.config.as_deref(), &args.flags());
+    let planned = plan::plan(&settings, &mut problems);
+    let http = Http::open(&settings.http, &mut problems);
+    let (plan, http) = match (planned, http) {
+        (Some(plan), Some(http)) if problems.is_empty() => (plan, http),
+        _ => return Err(refused(&problems)),
+    };
+    let budget = Budget::of(&plan, &http);
+    if let Some(refusal) = budget.refusal(budget::available()) {
+        return Err(anyhow!(refusal));
+    }
+    if args.check {
+        println!("{}", described(&plan, &settings));
+        println!("settings that are not the defaults");
+        for (key, _, _, value) in differences(&Settings::default(), &settings) {
+            let value = if reload::is_secret(&key) { "...".to_owned() } else { value };
+            println!("  {key} = {value}{}", problems.told(&key));
+        }
+        println!("{budget}");
+        return Ok(());
+    }
+    eprintln!("{budget}");
+    serve(args, settings, plan, http)
+}
+
+/// All that is wrong, a line each.
+fn refused(problems: &Problems) -> anyhow::Error {
+    anyhow!("{}", problems.lines().join("\nfreeway: "))
+}
+
+/// What the settings come to, in a few lines.
+fn described(plan: &Plan, settings: &Settings) -> String {
+    let mut lines = Vec::new();
+    for interface in &plan.interfaces {
+        let own = list(interface.addresses.own.iter());
+        let own = match (interface.shared, own.is_empty()) {
+            (true, true) => "Linux's addresses".to_owned(),
+            (true, false) => format!("Linux's addresses and {own}"),
+            (false, _) => own,
+        };
+        lines.push(format!("interface   {} with {own}, MTU {}", interface.device, interface.mtu));
+    }
+    lines.push(format!("cores       {} ({})", list(plan.cpus.iter()), plan.idle));
+    lines.push(format!("services    {}", plan.services()));
+    lines.push(format!("connections {} at once", settings.max_connections));
+    lines.push(format!("TCP         {}, ECN {}", settings.tcp.congestion, settings.tcp.ecn));
+    lines.join("\n")
+}
+
+fn serve(args: &Args, settings: Settings, plan: Plan, http: Http) -> Result<()> {
+    // Signals are caught before anything is made, so that nothing made is left behind.
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("signals cannot be caught")?;
+    let opened = plan
+        .interfaces
+        .iter()
+        .map(|interface| {
+            open(&Wish {
+                device: &interface.device,
+                addresses: &interface.addresses,
+                shared: interface.shared,
+                services: plan.transports(),
+                mtu: interface.mtu,
+                cores: plan.cpus.len(),
+            })
+        })
+        .collect::<Result<Vec<Opened>>>()?;
+    let ready = format!(
+        "ready dev={} addr={} cores={} services={}",
+        list(opened.iter().map(|opened| &opened.label)),
+        list(opened.iter().flat_map(|opened| &opened.addresses)),
+        list(plan.cpus.iter()),
+        plan.services(),
+    );
+    let ending = Arc::new(AtomicBool::new(false));
+    let drain = Arc::new(AtomicU64::new(settings.drain.as_nanos()));
+    let admin_path = settings.admin.clone();
+    let (interfaces, counts_peers, has_cache) =
+        (plan.interfaces.clone(), plan.host.stack.count_peers, plan.cache.is_some());
+    let (running, helpers, cores) = start::start(plan, http, opened, &ending)?;
+    let reloader = Reloader::new(Started {
+        config: args.config.clone(),
+        flags: args.flags(),
+        settings,
+        interfaces,
+        counts_peers,
+        has_cache,
+        cores,
+        wake: running.stop_handle(),
+        helpers,
+        drain: Arc::clone(&drain),
+    });
+    let admin = admin(&admin_path, &running, &ready, &reloader)?;
+    let handle = signals.handle();
+    let waiter = thread::spawn({
+        let (reloader, stop, stats) = (reloader.clone(), running.stop_handle(), running.stats_reader());
+        move || {
+            for signal in signals.forever() {
+                if signal != SIGHUP {
+                    break;
+                }
+                for line in reloader.reload().lines() {
+                    eprintln!("freeway: reload: {line}");
+                }
+            }
+            ending.store(true, Ordering::Relaxed);
+            stop.wake();
+            let deadline = Instant::now() + Duration::from_nanos(drain.load(Ordering::Relaxed));
+            let is_open =
+                || stats.read().iter().any(|core| core.get("tables", "connections").unwrap_or(0) > 0);
+            while Instant::now() < deadline && is_open() {
+                thread::sleep(Duration::from_millis(50));
+            }
+            stop.stop();
+        }
+    });
+    eprintln!("{ready}");
+    let ended = running.join();
+    handle.close();
+    // The waiter ends with its signals and cannot panic.
+    drop(waiter.join());
+    drop(admin);
+    reloader.finish();
+    ended.map(drop).map_err(|panic: CorePanic| anyhow!(panic))
+}
+
+/// Opens the admin socket. One that was asked for must be there; without the usual one a server serves all the same.
+fn admin(
+    path: &Auto<Admin>,
+    running: &Running,
+    ready: &str,
+    reloader: &Reloader,
+) -> Result<Option<AdminServer>> {
+    let (path, asked) = match path {
+        Auto::Set(None) => return Ok(None),
+        Auto::Set(Some(path)) => (path.clone(), true),
+        Auto::Auto => (admin::default_path(), false),
+    };
+    let reloader = reloader.clone();
+    let actions = Actions { reload: Some(Box::new(move || reloader.reload())) };
+    match AdminServer::open_with(&path, running.stats_reader(), ready, actions) {
+        Ok(server) => Ok(Some(server)),
+        Err(error) if asked => Err(error.into()),
+        Err(error) => {
+            eprintln!("freeway: {error}; nobody can ask this server");
+            Ok(None)
+        }
+    }
+}
+
+fn list(items: impl Iterator<Item = impl ToString>) -> String {
+    items.map(|item| item.to_string()).collect::<Vec<_>>().join(",")
+}

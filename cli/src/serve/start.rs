@@ -1,0 +1,163 @@
+//! From a plan and open devices to running cores.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context as _, Result};
+use freeway::ring::{Consumer, spsc};
+use freeway::{
+    BuildError, IfaceId, Interface, MailConfig, Relay, Running, Runtime, RuntimeConfig, Seat, Secrets,
+};
+use freeway_afxdp::LinuxRoute;
+use freeway_cache::CacheServer;
+
+use super::plan::{Plan, Way};
+use crate::cached::Cached;
+use crate::device::Cidr;
+use crate::http::{Helpers, Http};
+use crate::open::{MakePort, Opened};
+use crate::orders::Order;
+use crate::services::Services;
+
+/// Linux's half of a frame's buffer on AF_XDP, in bytes: what the kernel keeps before a received frame.
+const RX_HEADROOM: usize = 256;
+
+/// One interface as one core is given it.
+struct Share {
+    make: MakePort,
+    relays: Vec<Relay>,
+    addresses: Vec<Cidr>,
+    /// Through routers.
+    ways: Vec<Way>,
+    vlan: Option<u16>,
+}
+
+/// Cores that run, what runs beside them, and where orders to each go.
+pub(super) type Started = (Running, Helpers, Vec<freeway::ring::Producer<Box<Order>>>);
+
+pub(super) fn start(
+    plan: Plan,
+    http: Http,
+    opened: Vec<Opened>,
+    ending: &Arc<AtomicBool>,
+) -> Result<Started> {
+    let Plan { interfaces, listens, cpus, mut host, cache, idle, mail } = plan;
+    // A device may have another MTU than was asked for.
+    let frame_max = opened.iter().map(|opened| opened.info.frame_max()).max().unwrap_or(0);
+    let room = (frame_max + RX_HEADROOM).next_power_of_two() as u32;
+    host.stack.pool.buffer_size = host.stack.pool.buffer_size.max(room);
+    let mail = MailConfig { slot_size: mail.slot_size.max(frame_max.next_multiple_of(64)), ..mail };
+    let cores = cpus.len();
+    let (parts, helpers) = http.start(cores, host.stack.flow_key)?;
+    let runtime = Runtime::new(RuntimeConfig { idle, mail, ..RuntimeConfig::pinned(cpus) })?;
+
+    let mut shares: Vec<Vec<Share>> = (0..cores).map(|_| Vec::new()).collect();
+    for (opened, planned) in opened.into_iter().zip(interfaces) {
+        let Opened { label: _, ports: makers, info, addresses, routes, vlan } = opened;
+        let mut ways = planned.ways();
+        let linux = taken_over(routes, &planned.gateways);
+        // As many more as Linux has.
+        host.stack.net.routes = host.stack.net.routes.saturating_add(linux.len() as u16);
+        ways.extend(linux.into_iter().map(|LinuxRoute { network, prefix_len, gateway }| {
+            (freeway::Cidr::new(network, prefix_len), gateway)
+        }));
+        // Cores without a queue send by those that have one.
+        let queues = makers.len();
+        let mut relays: Vec<Vec<Relay>> = (0..cores).map(|_| Vec::new()).collect();
+        let mut makers: Vec<MakePort> = makers;
+        for core in queues..cores {
+            let owner = core % queues.max(1);
+            let (remote, relay) =
+                runtime.remote_port(owner as u32, info.clone()).context("a device without a queue")?;
+            makers.push(Box::new(|| Box::new(remote)));
+            relays[owner].push(relay);
+        }
+        for ((core, make), relays) in shares.iter_mut().zip(makers).zip(relays) {
+            core.push(Share { make, relays, addresses: addresses.clone(), ways: ways.clone(), vlan });
+        }
+    }
+
+    // One order waits while another is obeyed.
+    let (orders, inboxes): (Vec<_>, Vec<Consumer<Box<Order>>>) = (0..cores).map(|_| spsc(2)).unzip();
+    let builders = shares.into_iter().zip(parts).zip(inboxes).map(|((shares, parts), inbox)| {
+        let (host, listens, ending) = (host.clone(), listens.clone(), Arc::clone(ending));
+        let cache = cache.clone();
+        move |seat: Seat| -> Result<_, BuildError> {
+            let mut routes = Vec::new();
+            let mut interfaces = Vec::new();
+            for (number, share) in shares.into_iter().enumerate() {
+                routes.extend(share.ways.iter().map(|way| (IfaceId(number as u8), *way)));
+                interfaces.push(interface(share));
+            }
+            let services = Services::on(listens, Some(parts)).orders(inbox).ending(ending);
+            let now = seat.now();
+            let cache = match cache {
+                Some(cache) => Some(CacheServer::new(cache, Secrets::random()?.flow_key, now)?),
+                None => None,
+            };
+            let services = Cached::new(services, cache, seat.stop.clone());
+            let mut core = host.build(seat.mailboxes, now, services, interfaces)?;
+            for (iface, (network, gateway)) in routes {
+                core.stack_mut().net.add_route(network, Some(gateway), iface)?;
+            }
+            Ok(core)
+        }
+    });
+    Ok((runtime.start(builders)?, helpers, orders))
+}
+
+fn interface(share: Share) -> Interface {
+    let Share { make, relays, addresses, ways: _, vlan } = share;
+    let mut interface = relays.into_iter().fold(Interface::boxed(make()), Interface::relay);
+    if let Some(vlan) = vlan {
+        interface = interface.vlan(vlan);
+    }
+    for cidr in addresses {
+        interface = interface.address(freeway::Cidr::new(cidr.addr, cidr.prefix_len));
+    }
+    interface
+}
+
+/// Linux's routes, but for default ones of an IP version for which there is a router in `gateways`.
+fn taken_over(routes: Vec<LinuxRoute>, gateways: &[IpAddr]) -> Vec<LinuxRoute> {
+    /// A table that is searched from the top is no place for the whole Internet.
+    const MOST: usize = 1_000;
+    let is_replaced = |route: &LinuxRoute| {
+        route.prefix_len == 0 && gateways.iter().any(|gateway| gateway.is_ipv4() == route.gateway.is_ipv4())
+    };
+    let count = routes.len();
+    let mut kept: Vec<LinuxRoute> = routes.into_iter().filter(|route| !is_replaced(route)).collect();
+    if count > MOST {
+        eprintln!(
+            "Linux has {count} routes here, more than the {MOST} that are taken over: default routes only"
+        );
+        kept.retain(|route| route.prefix_len == 0);
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn linuxs_routes_are_taken_over_unless_a_router_is_given() {
+        let route = |network: &str, prefix_len, gateway: &str| LinuxRoute {
+            network: network.parse().unwrap(),
+            prefix_len,
+            gateway: gateway.parse().unwrap(),
+        };
+        let all = vec![
+            route("0.0.0.0", 0, "198.18.0.1"),
+            route("::", 0, "2001:db8::1"),
+            route("198.19.0.0", 16, "198.18.0.9"),
+        ];
+        assert_eq!(taken_over(all.clone(), &[]), all);
+        assert_eq!(taken_over(all.clone(), &["198.18.0.3".parse().unwrap()]), all[1..]);
+        let many: Vec<_> =
+            (0..2_000).map(|n| route(&format!("198.19.{}.0", n % 256), 24, "198.18.0.9")).collect();
+        assert_eq!(taken_over([all[..2].to_vec(), many].concat(), &[]), all[..2]);
+    }
+}
