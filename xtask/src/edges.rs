@@ -42,7 +42,7 @@ pub const EDGES: &[Row] = &[
     row("cli",                &["crates/freeway", "crates/runtime", "crates/control", "drivers/*", "apps/*"]),
     row("examples",           &["crates/freeway", "crates/async", "drivers/*"]),
     // The simulator stays on its virtual clock: nothing that opens a device or a socket.
-    row("testing/sim",        &["crates/wire", "crates/tcp", "crates/mem", "crates/collections", "crates/port", "crates/stack", "crates/runtime", "crates/freeway", "apps/*"]),
+    row("testing/sim",        &["crates/wire", "crates/tcp", "crates/mem", "crates/collections", "crates/port", "crates/stack", "crates/runtime", "crates/freeway", "crates/async", "apps/*"]),
     row("testing/*",          &["*"]),
     row("xtask",              &[]),
 ];
