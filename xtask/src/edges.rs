@@ -30,6 +30,7 @@ pub const EDGES: &[Row] = &[
     row("crates/stack",       &["crates/wire", "crates/tcp", "crates/mem", "crates/collections"]),
     row("crates/runtime",     &["crates/wire", "crates/mem", "crates/port", "crates/stack"]),
     row("crates/freeway",     &["crates/wire", "crates/tcp", "crates/mem", "crates/port", "crates/stack", "crates/runtime"]),
+    row("crates/async",       &["crates/freeway"]),
     // It reads what cores publish; its tests run a core.
     row("crates/control",     &["crates/mem", "crates/stack", "crates/runtime"]),
     // It looks into frames: sums that Linux left unfilled, and neighbours that Linux knows on a shared address.
@@ -39,8 +40,9 @@ pub const EDGES: &[Row] = &[
     row("apps/cache",         &["crates/mem", "crates/collections", "crates/freeway", "apps/*"]),
     row("apps/*",             &["crates/freeway", "apps/*"]),
     row("cli",                &["crates/freeway", "crates/runtime", "crates/control", "drivers/*", "apps/*"]),
+    row("examples",           &["crates/freeway", "crates/async", "drivers/*"]),
     // The simulator stays on its virtual clock: nothing that opens a device or a socket.
-    row("testing/sim",        &["crates/wire", "crates/tcp", "crates/mem", "crates/collections", "crates/port", "crates/stack", "crates/runtime", "crates/freeway", "apps/*"]),
+    row("testing/sim",        &["crates/wire", "crates/tcp", "crates/mem", "crates/collections", "crates/port", "crates/stack", "crates/runtime", "crates/freeway", "crates/async", "apps/*"]),
     row("testing/*",          &["*"]),
     row("xtask",              &[]),
 ];

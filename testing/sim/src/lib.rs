@@ -19,6 +19,7 @@ mod path;
 mod plan;
 #[cfg(test)]
 mod settings;
+pub mod soak;
 pub mod tables;
 pub mod trace;
 mod traffic;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use freeway_base::Seed;
-use freeway_sim::{Plan, idle, run_and_capture, tables, trace};
+use freeway_sim::{Plan, idle, run_and_capture, soak, tables, trace};
 
 /// Simulates networks, each from one seed; a failing seed repeats exactly.
 ///
@@ -54,6 +54,18 @@ enum Other {
         #[arg(long, default_value_t = 4)]
         hours: u64,
     },
+    /// Lives through days of mixed traffic in all weathers, and looks every night that nothing leaks or drifts.
+    Soak {
+        /// For how many hours, nights not counted.
+        #[arg(long, default_value_t = 168)]
+        hours: u64,
+        /// Hours from night to night.
+        #[arg(long, default_value_t = 12)]
+        hours_a_day: u64,
+        /// What repeats it.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Sends one flow over one narrow link, and prints what its sender knows as time goes on.
     Flow(trace::Args),
 }
@@ -63,6 +75,10 @@ fn main() -> Result<ExitCode> {
     match &args.other {
         Some(Other::Tables { write, name }) => make_tables(*write, name).map(|()| ExitCode::SUCCESS),
         Some(Other::Idle { connections, hours }) => hold(*connections, *hours).map(|()| ExitCode::SUCCESS),
+        Some(Other::Soak { hours, hours_a_day, seed }) => {
+            let plan = soak::Plan { seed: Seed(*seed), hours: *hours, hours_a_day: *hours_a_day };
+            live(&plan).map(|()| ExitCode::SUCCESS)
+        }
         Some(Other::Flow(flow)) => trace::run(flow).map(|()| ExitCode::SUCCESS),
         None => Ok(run_seeds(&args)),
     }
@@ -87,11 +103,22 @@ fn make_tables(write: bool, name: &str) -> Result<()> {
 fn hold(connections: u32, hours: u64) -> Result<()> {
     let begun = std::time::Instant::now();
     println!("{}", idle::run(connections, hours)?);
+    print_cost(begun);
+    Ok(())
+}
+
+fn live(plan: &soak::Plan) -> Result<()> {
+    let begun = std::time::Instant::now();
+    println!("{}", soak::run(plan)?);
+    print_cost(begun);
+    Ok(())
+}
+
+fn print_cost(begun: std::time::Instant) {
     println!("in {:.1} s", begun.elapsed().as_secs_f64());
     // Linux says what was resident at most; elsewhere that is not told.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     status.lines().filter(|line| line.starts_with("VmHWM")).for_each(|line| println!("{line}"));
-    Ok(())
 }
 
 fn run_seeds(args: &Args) -> ExitCode {

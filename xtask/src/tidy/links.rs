@@ -8,7 +8,8 @@ use std::path::{Component, Path, PathBuf};
 use pulldown_cmark::{Event, Parser, Tag};
 
 /// Directories that make a word in `code` a path.
-const OWN_DIRECTORIES: [&str; 8] = ["crates", "drivers", "apps", "cli", "testing", "xtask", "docs", ".ci"];
+const OWN_DIRECTORIES: [&str; 11] =
+    ["crates", "drivers", "apps", "cli", "examples", "testing", "xtask", "docs", "book", "packaging", ".ci"];
 
 /// What `text`, the document at `document`, points at and `root` does not have.
 pub fn check(root: &Path, document: &str, text: &str) -> Vec<String> {

@@ -20,7 +20,7 @@ use source::Source;
 const NO_STD: [&str; 4] = ["crates/base", "crates/wire", "crates/tcp", "crates/stack"];
 
 /// Directories whose Rust files are held to the rules.
-const RUST_DIRECTORIES: [&str; 6] = ["crates", "drivers", "apps", "cli", "testing", "xtask"];
+const RUST_DIRECTORIES: [&str; 7] = ["crates", "drivers", "apps", "cli", "examples", "testing", "xtask"];
 
 /// Checks the workspace at `root`; fails when there is a finding, after printing every one.
 pub fn run(root: &Path) -> Result<()> {

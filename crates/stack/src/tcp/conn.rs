@@ -218,6 +218,12 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
 
     // ---- writing ----
 
+    /// Whether bytes can still be queued: open in this direction, and not finished.
+    pub fn can_write(&self) -> bool {
+        let open = |it: &Connection<S>| !it.socket.flags.contains(Flags::DETACHED) && it.tcb.can_send();
+        self.record().is_some_and(open)
+    }
+
     /// How many bytes may be queued now; none while the host as a whole is short of buffers.
     pub fn send_room(&self) -> usize {
         let tcp = &self.stack.tcp;
