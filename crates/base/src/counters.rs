@@ -34,6 +34,11 @@ macro_rules! counters {
                 [$((stringify!($field), self.$field)),*].into_iter()
             }
 
+            /// Counters with these values, in the order of declaration; zeros where there are too few.
+            pub fn from_values(values: &mut impl Iterator<Item = u64>) -> Self {
+                Self { $($field: values.next().unwrap_or(0),)* }
+            }
+
             /// Adds another core's counters to these.
             pub fn add(&mut self, other: &Self) {
                 $(self.$field += other.$field;)*
@@ -56,6 +61,7 @@ mod tests {
         let mut sum = Pair { left: 1, right: 2 };
         sum.add(&Pair { left: 10, right: 20 });
         assert_eq!(sum.iter().collect::<std::vec::Vec<_>>(), [("left", 11), ("right", 22)]);
+        assert_eq!(Pair::from_values(&mut sum.iter().map(|(_, value)| value)), sum);
     }
 
     extern crate std;

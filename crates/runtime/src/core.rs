@@ -145,7 +145,8 @@ impl<A: Application> Core<A> {
 
         turn.timers = self.stack.expire(now, TIMERS_PER_TURN);
         watch.lap(Stage::Timers);
-        turn.events = self.stack.dispatch(now, &mut self.app);
+        turn.events = self.app.mail(&mut self.stack, now);
+        turn.events += self.stack.dispatch(now, &mut self.app);
         watch.lap(Stage::App);
         self.stack.output(now);
         watch.lap(Stage::Output);

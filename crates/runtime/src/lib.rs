@@ -22,6 +22,7 @@
 //! | `core` | the turn, and what one core owns |
 //! | `link` | one interface of one core: bursts in, bursts out, leftovers |
 //! | `mailbox` | frames that belong to another core |
+//! | `post` | what an application writes to itself on other cores |
 //! | `remote` | serving a device without a queue of it |
 //! | `bell` | waking a core that sleeps, without a lost wake-up |
 //! | `sleep`, `idle` | when and how a core rests |
@@ -39,6 +40,7 @@ mod core;
 mod idle;
 mod link;
 mod mailbox;
+mod post;
 mod remote;
 mod running;
 mod runtime;
@@ -56,6 +58,7 @@ pub use crate::clock::{Clock, Monotonic};
 pub use crate::core::{Attachment, Core, Turn};
 pub use crate::idle::{Idle, ParseIdleError};
 pub use crate::mailbox::{MailConfig, Mailboxes, mesh};
+pub use crate::post::{Letters, Post, PostConfig, PostCounters};
 pub use crate::remote::{Relay, RemotePort, remote};
 pub use crate::running::{CorePanic, Running, StatsReader};
 pub use crate::runtime::{BuildError, Runtime, RuntimeConfig, Seat, StartError};

@@ -26,6 +26,7 @@ use crate::clock::{Clock, Monotonic};
 use crate::core::Core;
 use crate::idle::Idle;
 use crate::mailbox::{MailConfig, Mailboxes, mesh};
+use crate::post::{Post, PostConfig};
 use crate::remote::{Relay, RemotePort, remote};
 use crate::running::Running;
 use crate::start::Starting;
@@ -166,6 +167,11 @@ impl Runtime {
     pub fn remote_port(&self, owner: u32, info: PortInfo) -> Option<(RemotePort, Relay)> {
         let bell = self.seats.get(owner as usize)?.mailboxes.bell();
         Some(remote(info, &self.config.mail, Arc::clone(bell)))
+    }
+
+    /// Rings for what an application writes to itself on other cores: one end for each core, in order.
+    pub fn post(&self, config: &PostConfig) -> Vec<Post> {
+        Post::mesh(self.seats.iter().map(|seat| &seat.mailboxes), config)
     }
 
     /// Starts all cores: the builder at place `n` runs on core `n`'s own thread and returns its [`Core`].

@@ -49,7 +49,8 @@ impl<A: Application> Core<A> {
             Woke::Awake
         } else {
             let fell_asleep = uptime();
-            let (woke, cause) = arm_and_wait(&mut self.links, &mut self.mail, span);
+            let app = &mut self.app;
+            let (woke, cause) = arm_and_wait(&mut self.links, &mut self.mail, || app.has_mail(), span);
             if woke != Woke::Awake {
                 let awake = uptime();
                 self.idle.asleep_ns += awake.since(fell_asleep).as_nanos();
@@ -83,9 +84,14 @@ impl<A: Application> Core<A> {
 }
 
 /// Asks everyone for a wake-up, looks once more, and waits for `span`.
-fn arm_and_wait(links: &mut [Link], mail: &mut Mailboxes, span: Duration) -> (Woke, Cause) {
+fn arm_and_wait(
+    links: &mut [Link],
+    mail: &mut Mailboxes,
+    app_has_mail: impl FnOnce() -> bool,
+    span: Duration,
+) -> (Woke, Cause) {
     mail.bell().arm();
-    let mut awake = mail.has_mail() || links.iter_mut().any(Link::has_relay_work);
+    let mut awake = mail.has_mail() || app_has_mail() || links.iter_mut().any(Link::has_relay_work);
     let mut rung = false;
     let mut woke = Woke::Awake;
     if !awake {
@@ -159,7 +165,7 @@ mod tests {
         mut arrived: impl FnMut(&mut [Link], &mut Mailboxes) -> bool,
     ) {
         while !arrived(links, mail) {
-            let (woke, _) = arm_and_wait(links, mail, Duration::from_secs(20));
+            let (woke, _) = arm_and_wait(links, mail, || false, Duration::from_secs(20));
             assert_ne!(woke, Woke::Timeout, "a wake-up was lost");
         }
     }
@@ -217,7 +223,7 @@ mod tests {
     fn a_sleep_ends_when_its_time_is_up() {
         let mut mail = Mailboxes::single().unwrap();
         assert_eq!(
-            arm_and_wait(&mut [], &mut mail, Duration::from_millis(2)),
+            arm_and_wait(&mut [], &mut mail, || false, Duration::from_millis(2)),
             (Woke::Timeout, Cause::Deadline)
         );
     }
@@ -228,7 +234,7 @@ mod tests {
         let mut all = mesh(2, &MailConfig::default()).unwrap();
         all[0].hand_over(1, LAN, &packet(&pool, b"frame"));
         all[0].send();
-        let (woke, cause) = arm_and_wait(&mut [], &mut all[1], Duration::from_secs(20));
+        let (woke, cause) = arm_and_wait(&mut [], &mut all[1], || false, Duration::from_secs(20));
         assert_eq!((woke, cause), (Woke::Awake, Cause::Untold));
     }
 
@@ -238,9 +244,9 @@ mod tests {
         let before = uptime();
         mail.bell().signal();
         let after = uptime();
-        let (woke, cause) = arm_and_wait(&mut [], &mut mail, Duration::from_secs(20));
+        let (woke, cause) = arm_and_wait(&mut [], &mut mail, || false, Duration::from_secs(20));
         let Cause::RungAt(at) = cause else { panic!("{cause:?}") };
         assert!(woke == Woke::Descriptor && before <= at && at <= after);
-        assert_eq!(arm_and_wait(&mut [], &mut mail, Duration::from_millis(1)).0, Woke::Timeout);
+        assert_eq!(arm_and_wait(&mut [], &mut mail, || false, Duration::from_millis(1)).0, Woke::Timeout);
     }
 }

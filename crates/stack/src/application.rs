@@ -34,6 +34,20 @@ pub trait Application {
         let _ = (stack, now);
     }
 
+    /// Called once a turn, after what arrived was taken from the ports and before its events: the place to take what the
+    /// application wrote on other cores. Returns how much there was. Who takes all of it here can rely on this: a message
+    /// sent before an answer left the other core is read before whatever that answer brings about.
+    fn mail(&mut self, stack: &mut Stack<Self::Conn>, now: Instant) -> usize {
+        let _ = (stack, now);
+        0
+    }
+
+    /// Whether [`mail`](Application::mail) would find something, or has something left to send. Asked before the core
+    /// sleeps, once whoever writes rings its bell.
+    fn has_mail(&mut self) -> bool {
+        false
+    }
+
     /// When [`turn`](Application::turn) must run next, though nothing arrives.
     fn next_deadline(&self) -> Option<Instant> {
         None
