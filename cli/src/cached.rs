@@ -43,6 +43,14 @@ impl Application for Cached {
         }
     }
 
+    fn mail(&mut self, stack: &mut Stack<State>, now: Instant) -> usize {
+        self.cache.as_mut().map_or(0, |cache| cache.mail(stack, now, State::cache))
+    }
+
+    fn has_mail(&mut self) -> bool {
+        self.cache.as_mut().is_some_and(CacheServer::has_mail)
+    }
+
     fn next_deadline(&self) -> Option<Instant> {
         let cache = self.cache.as_ref().and_then(CacheServer::next_deadline);
         self.services.next_deadline().into_iter().chain(cache).min()
@@ -111,5 +119,8 @@ impl Application for Cached {
         visit("cache commands", &mut commands.iter());
         visit("cache server", &mut server.iter());
         visit("cache store", &mut store.iter());
+        let [asks, answers] = cache.map(CacheServer::post_counters).unwrap_or_default();
+        visit("cache questions", &mut asks.iter());
+        visit("cache answers", &mut answers.iter());
     }
 }

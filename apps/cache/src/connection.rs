@@ -6,8 +6,10 @@
 //!                  │ a long value: straight from the store, as TCP takes it
 //! ```
 
+use std::collections::VecDeque;
+
 use arrayvec::ArrayVec;
-use freeway::{Conn, ConnId, Duration, Instant, Stack};
+use freeway::{Conn, ConnId, Duration, Instant, Post, PostCounters, Stack};
 use freeway_base::{FlowHash, HashKey};
 use freeway_memcache::text::Watch;
 use freeway_memcache::text::reply::Outcome;
@@ -17,9 +19,11 @@ use crate::cache::{Cache, CacheCounters};
 use crate::clock::Clock;
 use crate::engine::{Engine, Next, RESERVE, WAIT_MAX};
 use crate::out::{OUT_MAX, Out};
+use crate::peers::parts::Parts;
+use crate::peers::{Gather, Owed, Peers};
 use crate::server::{CacheConfig, Server, ServerCounters};
 use crate::store::{StoreCounters, StoreError};
-use crate::tasks::{NONE, Tasks};
+use crate::tasks::{Asker, NONE, Task, Tasks};
 
 /// Connections whose requests wait for their memory together.
 const BATCH: usize = 32;
@@ -34,11 +38,40 @@ pub struct CacheState {
     pub(crate) decoder: Decoder,
     /// What it has begun, or none.
     pub(crate) task: u16,
-    /// How many keys of the multi-get that it reads are answered.
+    /// How many keys of the multi-get that it reads are answered; the highest bit says that it is on the list of those
+    /// that wait for room in a ring.
     pub(crate) done: u16,
 }
 
 const _: () = assert!(size_of::<CacheState>() <= 12);
+
+const STALLED: u16 = 1 << 15;
+
+impl CacheState {
+    pub(crate) const fn done_keys(&self) -> u16 {
+        self.done & !STALLED
+    }
+
+    pub(crate) const fn set_done_keys(&mut self, keys: u16) {
+        self.done = keys | self.done & STALLED;
+    }
+
+    pub(crate) const fn add_done_key(&mut self) {
+        self.done += 1;
+    }
+
+    pub(crate) const fn clear_done_keys(&mut self) {
+        self.done &= STALLED;
+    }
+
+    pub(crate) const fn set_stalled(&mut self, stalled: bool) {
+        self.done = self.done_keys() | if stalled { STALLED } else { 0 };
+    }
+
+    const fn is_stalled(&self) -> bool {
+        self.done & STALLED != 0
+    }
+}
 
 /// Why a connection's requests are not gone on with.
 enum Stopped {
@@ -47,6 +80,18 @@ enum Stopped {
     /// There is no whole request.
     Hungry,
     /// It is to end.
+    Over,
+}
+
+/// How far what was left of a connection's answers could be sent.
+enum Rest {
+    /// What comes next may be begun.
+    Sent,
+    /// TCP takes no more now, or another core's answer comes first.
+    Blocked,
+    /// A ring is full.
+    RingFull,
+    /// All is sent, and the connection is to end.
     Over,
 }
 
@@ -60,7 +105,9 @@ pub struct CacheServer {
     /// Connections with requests whose memory has been asked for.
     waiting: ArrayVec<(ConnId, FlowHash), BATCH>,
     /// Connections that watch, and what.
-    watchers: ArrayVec<(ConnId, Watch), WATCHERS>,
+    pub(crate) watchers: ArrayVec<(ConnId, Watch), WATCHERS>,
+    /// Connections that wait for room in a ring, or for an answer's buffer, each once.
+    pub(crate) stalled: VecDeque<ConnId>,
     /// When the clock was last looked at.
     seen: Instant,
 }
@@ -76,14 +123,43 @@ impl CacheServer {
         let scratch = WAIT_MAX + config.limits.line_max;
         let answer = usize::from(config.udp_datagrams_max) * freeway_memcache::udp::DATAGRAM_MAX;
         let tasks = Tasks::new(config.tasks_max.min(u16::MAX - 1), config.spills_max);
+        let engine = Engine {
+            server: Server::new(cache, config),
+            out: Out::new(),
+            tasks,
+            peers: None,
+            parts: Parts::new(0, 0),
+            gather: Gather::default(),
+            asker: None,
+            direct: 0,
+            watched: Watch::empty(),
+            core: 0,
+            cores: 1,
+        };
         Ok(Self {
-            engine: Engine { server: Server::new(cache, config), out: Out::new(), tasks },
+            engine,
             scratch: vec![0; scratch].into_boxed_slice(),
             answer: vec![0; answer].into_boxed_slice(),
             waiting: ArrayVec::new(),
             watchers: ArrayVec::new(),
+            stalled: VecDeque::new(),
             seen: now,
         })
+    }
+
+    /// The same as one of several cores, each of which has a share of the keys: `asks` and `answers` are this core's ends of
+    /// two meshes (see [`post`]). All cores must be given the same key.
+    #[must_use]
+    pub fn with_peers(mut self, asks: Post, answers: Post) -> Self {
+        let CacheConfig { asks_max, held_max, connections_max, .. } = self.engine.server.config;
+        (self.engine.core, self.engine.cores) = (asks.core(), asks.cores());
+        self.engine.server.config.threads = asks.cores();
+        if asks.cores() > 1 {
+            self.engine.parts = Parts::new(asks_max, held_max);
+            self.engine.peers = Some(Box::new(Peers::new(asks, answers, asks_max)));
+            self.stalled = VecDeque::with_capacity(connections_max as usize + 1);
+        }
+        self
     }
 
     /// What the server counted.
@@ -101,6 +177,12 @@ impl CacheServer {
         &self.engine.server.cache.store.counters
     }
 
+    /// What passed between this core and the others: questions, and answers.
+    pub fn post_counters(&self) -> [PostCounters; 2] {
+        let peers = self.engine.peers.as_ref();
+        peers.map(|peers| [*peers.asks.counters(), *peers.answers.counters()]).unwrap_or_default()
+    }
+
     /// The cache.
     pub fn cache(&mut self) -> &mut Cache {
         &mut self.engine.server.cache
@@ -111,9 +193,14 @@ impl CacheServer {
         self.engine.server.stop
     }
 
-    /// Values on their way in or out.
+    /// Values on their way in or out, and connections that other cores owe something.
     pub fn tasks(&self) -> u16 {
         self.engine.tasks.in_use()
+    }
+
+    /// Answers that other cores owe, or that stand behind one.
+    pub fn parts(&self) -> u16 {
+        self.engine.parts.len()
     }
 
     // ---- events ----
@@ -140,21 +227,12 @@ impl CacheServer {
 
     /// A connection is over.
     pub fn closed(&mut self, state: CacheState) {
-        let CacheState { mut task, .. } = state;
+        let mut state = state;
         self.engine.server.counters.closed += 1;
-        if let Some(task) = self.engine.tasks.get(task) {
-            let store = &mut self.engine.server.cache.store;
-            if let Some(receiving) = task.receiving.take() {
-                store.abort(receiving.writer);
-            }
-            if let Some(sending) = task.sending.take() {
-                store.unpin(store.pinned_item(sending.item));
-            }
-            task.dump = None;
-        }
-        let rest = self.engine.tasks.spilled(task).len();
-        self.engine.tasks.unspill(task, rest);
-        self.engine.tasks.close_if_over(&mut task);
+        let rest = self.engine.tasks.spilled(state.task).len();
+        self.engine.tasks.unspill(state.task, rest);
+        self.drop_owed(state.task);
+        self.engine.drop_begun(&mut state);
     }
 
     /// A connection has something to read: its requests are answered now, or with others in this turn, once what they
@@ -185,8 +263,29 @@ impl CacheServer {
         self.tick(now);
         self.answer_waiting(stack, state);
         self.engine.server.cache.maintain(RECORDS_PER_TURN);
-        if !self.watchers.is_empty() {
+        if self.engine.server.cache.store.log.is_on() {
             self.tell_watchers(stack);
+        }
+        if self.engine.peers.is_some() {
+            self.send_letters();
+        }
+    }
+
+    /// Another core's watchers may want to see something else.
+    pub(crate) fn update_if_watched(&mut self) {
+        if self.engine.peers.as_mut().is_some_and(|peers| core::mem::take(&mut peers.watches_changed)) {
+            self.update_watch();
+        }
+    }
+
+    /// Shows a line to those who want to see it.
+    pub(crate) fn show<S: Copy + Default + 'static>(&self, stack: &mut Stack<S>, what: Watch, line: &[u8]) {
+        for (id, _) in self.watchers.iter().filter(|(_, watch)| watch.intersects(what)) {
+            if let Some(mut conn) = stack.conn(*id)
+                && conn.send_room() >= line.len()
+            {
+                conn.write(line);
+            }
         }
     }
 
@@ -203,7 +302,14 @@ impl CacheServer {
     }
 
     fn update_watch(&mut self) {
-        let wanted = self.watchers.iter().fold(Watch::empty(), |all, (_, watch)| all | *watch);
+        let mut wanted = self.watchers.iter().fold(Watch::empty(), |all, (_, watch)| all | *watch);
+        if let Some(peers) = &mut self.engine.peers {
+            if wanted != self.engine.watched {
+                peers.untold.fill(true);
+            }
+            self.engine.watched = wanted;
+            wanted = peers.watches.iter().fold(wanted, |all, watch| all | *watch);
+        }
         self.engine.server.cache.store.log.watch(wanted);
     }
 
@@ -232,6 +338,9 @@ impl CacheServer {
             }
             true
         });
+        if let Some(peers) = &mut self.engine.peers {
+            peers.tell_watchers(log);
+        }
         let now = cache.clock.unix_us();
         cache.store.log.begin(now);
         if self.watchers.len() < before {
@@ -276,8 +385,8 @@ impl CacheServer {
         *state(conn.state()) = own;
         let over = match stopped {
             Stopped::Blocked => false,
-            // What is left is no whole request, and without the peer never will be.
-            Stopped::Hungry => is_finished(conn),
+            // What is left is no whole request, and without the peer never will be. What is owed comes first.
+            Stopped::Hungry => is_finished(conn) && !self.awaits(own.task),
             Stopped::Over => true,
         };
         if over {
@@ -301,9 +410,14 @@ impl CacheServer {
         state: &mut CacheState,
     ) -> Stopped {
         loop {
-            if !self.send_rest(conn, state) {
-                self.engine.server.counters.yields += 1;
-                return Stopped::Blocked;
+            match self.send_rest(conn, state) {
+                Rest::Sent => {}
+                Rest::Blocked => {
+                    self.engine.server.counters.yields += 1;
+                    return Stopped::Blocked;
+                }
+                Rest::RingFull => return self.wait(conn, state),
+                Rest::Over => return Stopped::Over,
             }
             let room = conn.send_room();
             if room < RESERVE && conn.unacknowledged_bytes() > 0 {
@@ -316,6 +430,7 @@ impl CacheServer {
                 return Stopped::Hungry;
             }
             self.engine.out.begin(room);
+            self.engine.asker = Some(Asker::Conn(conn.id()));
             let first = conn.peek();
             let whole = first.len() == available;
             let (mut used, mut next) = self.engine.run(first, state);
@@ -331,38 +446,74 @@ impl CacheServer {
             match next {
                 Next::More if used == 0 => return Stopped::Hungry,
                 Next::More | Next::Full => {}
+                Next::Wait => return self.wait(conn, state),
+                Next::Close if self.is_owed(state) => {
+                    if let Some(task) = self.engine.tasks.get(state.task) {
+                        task.closing = true;
+                    }
+                    return Stopped::Blocked;
+                }
                 Next::Close => return Stopped::Over,
                 Next::Watch(watch) => self.watch(conn, watch),
             }
         }
     }
 
-    /// Gives the answers to TCP; false when the connection is lost over it.
-    fn write<S: Copy + Default + 'static>(&mut self, conn: &mut Conn<'_, S>, state: &mut CacheState) -> bool {
-        let Engine { out, tasks, server } = &mut self.engine;
-        let data = out.data();
-        if data.is_empty() {
-            return true;
-        }
-        let written = conn.write(data);
-        server.counters.bytes_written += written as u64;
-        let rest = data.get(written..).unwrap_or(&[]);
-        if rest.is_empty() || tasks.spill(&mut state.task, rest) {
-            return true;
-        }
-        server.counters.dropped_no_spill += 1;
-        conn.abort();
-        false
+    /// Whether something comes that was begun before what the connection has sent next.
+    fn is_owed(&self, state: &CacheState) -> bool {
+        state.task != NONE && !self.engine.tasks.queue(state.task).is_empty()
     }
 
-    /// Sends what is left of the answer before; false when TCP does not take all of it.
+    /// Whether an answer comes for which nothing more has to be sent.
+    #[inline]
+    fn awaits(&mut self, task: u16) -> bool {
+        if task == NONE {
+            return false;
+        }
+        let queue = self.engine.tasks.queue(task);
+        self.engine.parts.get(queue.first).is_some_and(|part| part.is_awaited())
+    }
+
+    /// The connection goes on when an answer has come, or else when there is room again.
+    fn wait<S: Copy + Default + 'static>(&mut self, conn: &Conn<'_, S>, state: &mut CacheState) -> Stopped {
+        self.engine.server.counters.stalled += 1;
+        let awaits = self.awaits(state.task);
+        match self.engine.tasks.get(state.task).filter(|_| awaits) {
+            Some(task) => task.waits = true,
+            None if state.is_stalled() => {}
+            None => {
+                state.set_stalled(true);
+                self.stalled.push_back(conn.id());
+            }
+        }
+        Stopped::Blocked
+    }
+
+    /// Gives the answers to TCP; false when the connection is lost over it.
+    fn write<S: Copy + Default + 'static>(&mut self, conn: &mut Conn<'_, S>, state: &mut CacheState) -> bool {
+        let Engine { out, tasks, server, .. } = &mut self.engine;
+        write(conn, &mut state.task, tasks, server, out.data())
+    }
+
+    /// The same with bytes that are no answer of this core.
+    pub(crate) fn write_bytes<S: Copy + Default + 'static>(
+        &mut self,
+        conn: &mut Conn<'_, S>,
+        state: &mut CacheState,
+        bytes: &[u8],
+    ) -> bool {
+        let Engine { tasks, server, .. } = &mut self.engine;
+        write(conn, &mut state.task, tasks, server, bytes)
+    }
+
+    /// Sends what is left of the answers before.
     fn send_rest<S: Copy + Default + 'static>(
         &mut self,
         conn: &mut Conn<'_, S>,
         state: &mut CacheState,
-    ) -> bool {
+    ) -> Rest {
         if state.task == NONE {
-            return true;
+            return Rest::Sent;
         }
         let Engine { tasks, server, .. } = &mut self.engine;
         let spilled = tasks.spilled(state.task);
@@ -371,12 +522,29 @@ impl CacheServer {
             server.counters.bytes_written += written as u64;
             tasks.unspill(state.task, written);
             if written < len {
-                return false;
+                return Rest::Blocked;
             }
         }
-        let sent = self.send_value(conn, state.task) && self.send_dump(conn, state);
+        let behind = |task: &Task| task.sending.is_some() || task.dump.is_some() || task.closing;
+        if self.is_owed(state) {
+            match self.send_owed(conn, state) {
+                Owed::Nothing => {}
+                Owed::NoRoom => return Rest::Blocked,
+                Owed::RingFull => return Rest::RingFull,
+                // What comes next may be begun, unless it goes out straight away.
+                Owed::Awaited if self.engine.tasks.get(state.task).is_some_and(|task| behind(task)) => {
+                    return Rest::Blocked;
+                }
+                Owed::Awaited => return Rest::Sent,
+            }
+        }
+        let closes = self.engine.tasks.get(state.task).is_some_and(|task| task.closing);
+        let sent = match self.send_value(conn, state.task) {
+            true => self.send_dump(conn, state),
+            false => Rest::Blocked,
+        };
         self.engine.tasks.close_if_over(&mut state.task);
-        sent
+        if closes { Rest::Over } else { sent }
     }
 
     fn send_value<S: Copy + Default + 'static>(&mut self, conn: &mut Conn<'_, S>, task: u16) -> bool {
@@ -386,11 +554,7 @@ impl CacheServer {
         let store = &mut server.cache.store;
         let item = store.pinned_item(sending.item);
         loop {
-            let piece = match sending.offset.checked_sub(sending.len) {
-                None => store.piece(item, sending.offset as usize),
-                Some(behind) if sending.line => b"\r\n".get(behind as usize..).unwrap_or(&[]),
-                Some(_) => &[],
-            };
+            let piece = sending.piece(store, item);
             if piece.is_empty() {
                 break;
             }
@@ -410,27 +574,58 @@ impl CacheServer {
         &mut self,
         conn: &mut Conn<'_, S>,
         state: &mut CacheState,
-    ) -> bool {
+    ) -> Rest {
         while let Some(mut dump) = self.engine.tasks.get(state.task).and_then(|task| task.dump) {
             if conn.send_room() < OUT_MAX && conn.unacknowledged_bytes() > 0 {
                 conn.want_room();
-                return false;
+                return Rest::Blocked;
             }
-            let Engine { server, out, tasks } = &mut self.engine;
+            let Engine { server, out, tasks, core, cores, .. } = &mut self.engine;
             out.begin(OUT_MAX);
-            let more = server.dump(out, &mut dump);
+            let over = dump.core >= *cores;
+            if over {
+                Server::end_list(out, dump.as_commands);
+            } else if dump.core != *core {
+                let asked = self.engine.ask_list(state, conn.id());
+                return if asked { Rest::Blocked } else { Rest::RingFull };
+            } else if !server.list(out, &mut dump) {
+                (dump.core, dump.segment, dump.offset) = (dump.core + 1, 0, 0);
+            }
             if let Some(task) = tasks.get(state.task) {
-                task.dump = more.then_some(dump);
+                task.dump = (!over).then_some(dump);
             }
             if !self.write(conn, state) {
-                return false;
+                return Rest::Blocked;
             }
             if self.engine.tasks.get(state.task).is_some_and(|task| task.spill.is_some()) {
-                return false;
+                return Rest::Blocked;
             }
         }
-        true
+        Rest::Sent
     }
+}
+
+/// Gives bytes to TCP, and keeps what it does not take; false when the connection is lost over it.
+fn write<S: Copy + Default + 'static>(
+    conn: &mut Conn<'_, S>,
+    task: &mut u16,
+    tasks: &mut Tasks,
+    server: &mut Server,
+    bytes: &[u8],
+) -> bool {
+    if bytes.is_empty() {
+        return true;
+    }
+    // What is kept goes first.
+    let written = if tasks.spilled(*task).is_empty() { conn.write(bytes) } else { 0 };
+    server.counters.bytes_written += written as u64;
+    let rest = bytes.get(written..).unwrap_or(&[]);
+    if rest.is_empty() || tasks.spill(task, rest) {
+        return true;
+    }
+    server.counters.dropped_no_spill += 1;
+    conn.abort();
+    false
 }
 
 /// Whether the peer sends nothing more.

@@ -11,13 +11,10 @@ use crate::tasks::Dump;
 const LINE_MAX: usize = 3 * 250 + 160;
 
 impl Server {
-    /// Lists items as long as there is room; false when that was all.
-    pub(crate) fn dump(&self, out: &mut Out, dump: &mut Dump) -> bool {
+    /// Lists this core's items as long as there is room; false when that was all.
+    pub(crate) fn list(&self, out: &mut Out, dump: &mut Dump) -> bool {
         while out.has_room(LINE_MAX) {
-            let Some(item) = self.cache.store.walk(&mut dump.segment, &mut dump.offset) else {
-                out.put(if dump.as_commands { b"EN\r\n".as_slice() } else { text::reply::END });
-                return false;
-            };
+            let Some(item) = self.cache.store.walk(&mut dump.segment, &mut dump.offset) else { return false };
             if self.cache.store.expiry(item) <= self.cache.clock.now() {
                 continue;
             }
@@ -30,6 +27,11 @@ impl Server {
             }
         }
         true
+    }
+
+    /// The end of a list.
+    pub(crate) fn end_list(out: &mut Out, as_commands: bool) {
+        out.put(if as_commands { b"EN\r\n".as_slice() } else { text::reply::END });
     }
 
     fn describe_line(&self, out: &mut Out, item: Item) {

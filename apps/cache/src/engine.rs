@@ -8,8 +8,10 @@ use crate::answer::{ANSWER_MAX, COPY_MAX, Done, binary_request, meta_request, te
 use crate::cache::{StoreRequest, Value};
 use crate::connection::CacheState;
 use crate::out::Out;
+use crate::peers::parts::Parts;
+use crate::peers::{Gather, Peers, Routed};
 use crate::server::Server;
-use crate::tasks::{Dump, Receiving, Reply, Sending, Tasks};
+use crate::tasks::{Asker, Dump, Receiving, Reply, Sending, Tasks};
 
 /// Bytes of answers that there must be room for before a command is looked at.
 pub(crate) const RESERVE: usize = ANSWER_MAX + COPY_MAX + 16;
@@ -23,6 +25,8 @@ pub(crate) enum Next {
     More,
     /// There is no more room for answers, or a value comes next.
     Full,
+    /// What comes next cannot be begun before something else has come from another core, or gone there.
+    Wait,
     /// The connection ends behind the answers.
     Close,
     /// The connection watches from now on.
@@ -52,6 +56,19 @@ pub(crate) struct Engine {
     pub(crate) server: Server,
     pub(crate) out: Out,
     pub(crate) tasks: Tasks,
+    /// The other cores; none where there are none, and while their questions are answered.
+    pub(crate) peers: Option<Box<Peers>>,
+    pub(crate) parts: Parts,
+    pub(crate) gather: Gather,
+    /// Whose commands are read.
+    pub(crate) asker: Option<Asker>,
+    /// How much of what was answered stands before what is awaited.
+    pub(crate) direct: usize,
+    /// What watchers of this core want to see.
+    pub(crate) watched: text::Watch,
+    /// This core's number, and how many there are.
+    pub(crate) core: u32,
+    pub(crate) cores: u32,
 }
 
 impl Engine {
@@ -59,11 +76,19 @@ impl Engine {
     /// answered in part is not: it is read again, and goes on where it was.
     pub(crate) fn run(&mut self, bytes: &[u8], state: &mut CacheState) -> (usize, Next) {
         let mut consumed = 0;
+        let several = self.peers.is_some();
+        self.direct = 0;
         loop {
             if !self.out.has_room(RESERVE) {
                 return (consumed, Next::Full);
             }
-            let rest = bytes.get(consumed..).unwrap_or(&[]);
+            let mut rest = bytes.get(consumed..).unwrap_or(&[]);
+            if several {
+                let Some(most) = self.upload_room(state).filter(|_| self.may_begin(state)) else {
+                    return (consumed, Next::Wait);
+                };
+                rest = rest.get(..most).unwrap_or(rest);
+            }
             let mut decoder = state.decoder;
             let (used, step) = decoder.next(rest, &self.server.config.limits);
             let behind = rest.get(used..).unwrap_or(&[]);
@@ -71,6 +96,19 @@ impl Engine {
             let mut buffer = [0; KEY_MAX];
             let mut after = consumed + used;
             let mut done = Done::Answered;
+            if several && !matches!(step, Step::Text(text::Command::Get(_))) {
+                let raw = rest.get(..used).unwrap_or(&[]);
+                match self.route(&step, raw, behind, &mut decoder, state) {
+                    Routed::Here => {}
+                    Routed::Asked(value) => {
+                        consumed = after + value;
+                        state.decoder = decoder;
+                        continue;
+                    }
+                    Routed::More => return (consumed, Next::More),
+                    Routed::Wait => return (consumed, Next::Wait),
+                }
+            }
             match step {
                 Step::More => {
                     state.decoder = decoder;
@@ -92,8 +130,11 @@ impl Engine {
                         Began::Arriving => {}
                     }
                 }
+                Step::Text(text::Command::Get(ref get)) if several => done = self.get_everywhere(get, state),
                 Step::Text(ref command) => {
-                    done = self.server.text(&mut self.out, command, &mut state.done);
+                    let mut keys = state.done_keys();
+                    done = self.server.text(&mut self.out, command, &mut keys);
+                    state.set_done_keys(keys);
                 }
                 Step::Meta(ref command) => {
                     self.server.cache.counters.cmd_meta += 1;
@@ -114,7 +155,13 @@ impl Engine {
                 }
             }
             // A multi-get that is answered in part is read again.
-            let whole = state.done == 0 && !matches!(done, Done::Full);
+            let whole = state.done_keys() == 0 && !matches!(done, Done::Full | Done::Wait);
+            if several {
+                if whole {
+                    self.end_count(state);
+                }
+                self.hold_answers(state);
+            }
             if whole {
                 state.decoder = decoder;
                 consumed = after;
@@ -122,6 +169,7 @@ impl Engine {
             match done {
                 Done::Answered => {}
                 Done::Full => return (consumed, Next::Full),
+                Done::Wait => return (consumed, Next::Wait),
                 Done::Close => return (consumed, Next::Close),
                 Done::Watch(watch) => return (consumed, Next::Watch(watch)),
                 Done::Value(long) => {
@@ -130,6 +178,7 @@ impl Engine {
                     }
                     self.out.truncate(start);
                     Refusal::OutOfMemoryGet.emit(&mut self.out);
+                    self.hold_answers(state);
                 }
                 Done::Dump { as_commands } => {
                     if self.dump_later(&mut state.task, as_commands) {
@@ -196,7 +245,11 @@ impl Engine {
 
     /// The value at the beginning of `bytes` if it is there with its end: how many bytes that is, and the value unless it
     /// does not end as it must.
-    fn whole_value<'a>(&self, decoder: &mut Decoder, bytes: &'a [u8]) -> Option<(usize, Option<&'a [u8]>)> {
+    pub(crate) fn whole_value<'a>(
+        &self,
+        decoder: &mut Decoder,
+        bytes: &'a [u8],
+    ) -> Option<(usize, Option<&'a [u8]>)> {
         if bytes.len() < decoder.value_left() as usize {
             return None;
         }
@@ -261,7 +314,7 @@ impl Engine {
 
     // ---- what follows the answers ----
 
-    fn send_later(&mut self, number: &mut u16, item: crate::store::Item, line: bool) -> bool {
+    pub(crate) fn send_later(&mut self, number: &mut u16, item: crate::store::Item, line: bool) -> bool {
         let len = self.server.cache.store.value_len(item) as u32;
         let held_out = self.server.cache.store.pinned_out();
         let Some(task) = self.tasks.open(number).filter(|_| !held_out) else {
@@ -284,8 +337,23 @@ impl Engine {
             Refusal::CrawlerBusy.emit(&mut self.out);
             return false;
         };
-        task.dump = Some(Dump { segment: 0, offset: 0, as_commands });
+        task.dump = Some(Dump { core: 0, segment: 0, offset: 0, as_commands });
         true
+    }
+
+    /// Gives up the values that a connection has begun to send or to fetch.
+    pub(crate) fn drop_begun(&mut self, state: &mut CacheState) {
+        if let Some(task) = self.tasks.get(state.task) {
+            let store = &mut self.server.cache.store;
+            if let Some(receiving) = task.receiving.take() {
+                store.abort(receiving.writer);
+            }
+            if let Some(sending) = task.sending.take() {
+                store.unpin(store.pinned_item(sending.item));
+            }
+            (task.dump, task.counts) = (None, false);
+        }
+        self.tasks.close_if_over(&mut state.task);
     }
 
     fn log_in(&mut self, credentials: Credentials<'_>, decoder: &mut Decoder) {

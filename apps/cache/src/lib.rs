@@ -6,7 +6,7 @@
 //!                                                                   meant      it lies
 //! ```
 //!
-//! Nothing is shared between cores: each has a store of its own.
+//! Nothing is shared between cores: each has a store of its own, and the keys that belong to it (`peers`).
 
 #![forbid(unsafe_code)]
 
@@ -18,6 +18,7 @@ mod dump;
 mod engine;
 mod events;
 mod out;
+mod peers;
 mod server;
 mod stats;
 pub mod store;

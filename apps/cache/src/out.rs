@@ -42,6 +42,13 @@ impl Out {
         self.len = self.len.min(len);
     }
 
+    /// Writes over the first bytes.
+    pub(crate) fn overwrite(&mut self, bytes: &[u8]) {
+        if let Some(place) = self.bytes.get_mut(..bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+    }
+
     /// The place for `len` bytes that are about to be written.
     pub(crate) fn place(&mut self, len: usize) -> Option<&mut [u8]> {
         let place = self.bytes.get_mut(self.len..self.len + len)?;

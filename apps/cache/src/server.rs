@@ -3,6 +3,7 @@
 use freeway_memcache::{Limits, Protocol};
 
 use crate::cache::{Cache, CacheCounters};
+use crate::peers::Sums;
 use crate::stats::Report;
 use crate::store::StoreConfig;
 
@@ -20,6 +21,12 @@ pub struct CacheConfig {
     /// Answers at once that TCP did not take whole though it had room, 16 KiB each; at the bound the connection is reset.
     /// Default 64.
     pub spills_max: u16,
+    /// Questions to other cores that may be unanswered at once, 16 bytes each here and there; at the bound connections
+    /// wait. Default 8,192, at most 65,534. One core alone asks nobody.
+    pub asks_max: u16,
+    /// Answers at once that may stand behind one that another core owes, 5 KiB each; at the bound what comes behind
+    /// waits to be begun. Default 1,024.
+    pub held_max: u16,
     /// Bounds of what a connection may send.
     pub limits: Limits,
     /// Which protocols are spoken. Default: the first byte decides.
@@ -40,7 +47,7 @@ pub struct CacheConfig {
     pub udp_datagrams_max: u16,
     /// The Unix time at the start, in seconds.
     pub unix_time: u64,
-    /// Cores that serve, as `stats` tells.
+    /// Cores that serve, as `stats` tells. [`CacheServer::with_peers`](crate::CacheServer::with_peers) sets it.
     pub threads: u32,
 }
 
@@ -51,6 +58,8 @@ impl Default for CacheConfig {
             connections_max: 1_024,
             tasks_max: 4_096,
             spills_max: 64,
+            asks_max: 8_192,
+            held_max: 1_024,
             limits: Limits::default(),
             protocol: Protocol::default(),
             users: Vec::new(),
@@ -96,6 +105,14 @@ freeway_base::counters! {
         datagrams_too_long,
         /// Datagrams of answers that found no buffer.
         datagrams_no_buffer,
+        /// Requests over UDP that needed too much of other cores at once.
+        datagrams_busy,
+        /// Questions to other cores.
+        asked,
+        /// Other cores' questions that were answered.
+        served,
+        /// Requests that waited for room in a ring, or for an answer's buffer.
+        stalled,
     }
 }
 
@@ -107,23 +124,29 @@ pub(crate) struct Server {
     /// Somebody who may has asked for the end.
     pub(crate) stop: bool,
     /// What the store takes, in bytes.
-    mapped: u64,
+    pub(crate) mapped: u64,
+    /// What other cores counted, while it is shown.
+    pub(crate) others: Sums,
 }
 
 impl Server {
     pub(crate) fn new(cache: Cache, config: CacheConfig) -> Self {
         let mapped = config.store.mapped_bytes().unwrap_or(0) as u64;
-        Self { cache, config, counters: ServerCounters::default(), stop: false, mapped }
+        Self {
+            cache,
+            config,
+            counters: ServerCounters::default(),
+            stop: false,
+            mapped,
+            others: Sums::default(),
+        }
     }
 
     pub(crate) fn report(&self) -> Report<'_> {
-        Report {
-            cache: &self.cache,
-            server: &self.counters,
-            connections_max: self.config.connections_max,
-            mapped: self.mapped,
-            threads: self.config.threads,
-        }
+        let mut sums = Sums::of(self);
+        sums.add(&self.others);
+        let threads = self.config.threads;
+        Report { cache: &self.cache, sums, connections_max: self.config.connections_max * threads, threads }
     }
 
     /// Sets the counters that go back to zero on request to zero.
@@ -134,9 +157,9 @@ impl Server {
         self.cache.store.counters = crate::store::StoreCounters::default();
     }
 
-    /// Sets the limit of the memory; false when that is more than was mapped.
+    /// Sets the limit of all cores' memory, and so of this one's; false when that is more than was mapped.
     pub(crate) fn set_memory(&mut self, mebibytes: u32) -> bool {
-        let wanted = u64::from(mebibytes) << 20;
+        let wanted = (u64::from(mebibytes) << 20) / u64::from(self.config.threads.max(1));
         let overhead = self.mapped.saturating_sub(self.cache.store.bytes_mapped());
         if wanted > self.mapped.next_multiple_of(1 << 20) {
             return false;

@@ -1,15 +1,15 @@
 //! What `stats` tells, under the names that exporters and people look for.
 
 use crate::cache::Cache;
-use crate::server::ServerCounters;
+use crate::peers::Sums;
 use freeway_memcache::VERSION;
 
 /// What the server knows beside the cache.
 pub(crate) struct Report<'a> {
     pub(crate) cache: &'a Cache,
-    pub(crate) server: &'a ServerCounters,
+    /// What all cores counted.
+    pub(crate) sums: Sums,
     pub(crate) connections_max: u32,
-    pub(crate) mapped: u64,
     pub(crate) threads: u32,
 }
 
@@ -26,8 +26,8 @@ fn number(show: Show<'_>, name: &str, value: impl itoa::Integer) {
 impl Report<'_> {
     /// The general table.
     pub(crate) fn general(&self, show: Show<'_>) {
-        let Self { cache, server, connections_max, mapped, threads } = self;
-        let (counters, store) = (&cache.counters, &cache.store.counters);
+        let Self { cache, sums, connections_max, threads } = self;
+        let Sums { commands: counters, server, store, levels } = sums;
         number(show, "pid", std::process::id());
         number(show, "uptime", cache.clock.uptime());
         number(show, "time", cache.clock.unix_time());
@@ -72,22 +72,19 @@ impl Report<'_> {
         ] {
             number(show, name, value);
         }
-        let (used, limit) = cache.store.bytes();
-        // Index and table are part of the limit, and stay what they are.
-        let overhead = mapped.saturating_sub(cache.store.bytes_mapped());
-        number(show, "limit_maxbytes", limit + overhead);
+        number(show, "limit_maxbytes", levels.limit + levels.overhead);
         number(show, "accepting_conns", 1);
         number(show, "listen_disabled_num", 0);
         number(show, "threads", *threads);
         number(show, "conn_yields", server.yields);
-        number(show, "hash_power_level", cache.store.items_max().max(1).ilog2());
-        number(show, "hash_bytes", overhead);
+        number(show, "hash_power_level", levels.items_max.max(1).ilog2());
+        number(show, "hash_bytes", levels.overhead);
         show("hash_is_expanding", "0");
         show("slab_reassign_running", "0");
         number(show, "slabs_moved", store.drained);
         show("lru_crawler_running", "0");
-        number(show, "bytes", used);
-        number(show, "curr_items", cache.store.len());
+        number(show, "bytes", levels.used);
+        number(show, "curr_items", levels.items);
         number(show, "total_items", counters.total_items);
         number(show, "expired_unfetched", store.expired_unfetched);
         number(show, "evicted_unfetched", store.evicted_unfetched);
@@ -100,9 +97,8 @@ impl Report<'_> {
 
     /// What the server was started with.
     pub(crate) fn settings(&self, show: Show<'_>) {
-        let (_, limit) = self.cache.store.bytes();
-        let overhead = self.mapped.saturating_sub(self.cache.store.bytes_mapped());
-        number(show, "maxbytes", limit + overhead);
+        let levels = &self.sums.levels;
+        number(show, "maxbytes", levels.limit + levels.overhead);
         number(show, "maxconns", self.connections_max);
         number(show, "item_size_max", self.cache.item_max());
         number(show, "num_threads", self.threads);
@@ -124,11 +120,11 @@ impl Report<'_> {
 
     /// Items: there is one class of them.
     pub(crate) fn items(&self, show: Show<'_>) {
-        let (cache, store) = (self.cache, &self.cache.store.counters);
-        if cache.store.is_empty() {
+        let Sums { store, levels, .. } = &self.sums;
+        if levels.items == 0 {
             return;
         }
-        number(show, "items:1:number", cache.store.len());
+        number(show, "items:1:number", levels.items);
         for (name, value) in [
             ("items:1:evicted", store.evictions),
             ("items:1:evicted_nonzero", store.evicted_nonzero),
@@ -147,7 +143,7 @@ impl Report<'_> {
 
     /// Memory: its one class is the segments.
     pub(crate) fn slabs(&self, show: Show<'_>) {
-        let (used, limit) = self.cache.store.bytes();
+        let crate::peers::Levels { used, limit, .. } = self.sums.levels;
         let segment = crate::store::SEGMENT as u64;
         number(show, "1:chunk_size", 8);
         number(show, "1:chunks_per_page", segment / 8);
@@ -155,7 +151,7 @@ impl Report<'_> {
         number(show, "1:total_chunks", used / 8);
         number(show, "1:used_chunks", used / 8);
         number(show, "1:free_chunks", 0);
-        let counters = &self.cache.counters;
+        let counters = &self.sums.commands;
         for (name, value) in [
             ("1:get_hits", counters.get_hits),
             ("1:cmd_set", counters.cmd_set),

@@ -1,12 +1,16 @@
 //! What a connection has begun and not finished: a value that arrives, a value that is sent, an answer that TCP did not
-//! take whole. A connection between two commands has none of it.
+//! take whole, questions to other cores. A connection between two commands has none of it.
 
+use std::net::SocketAddr;
+
+use freeway::{ConnId, UdpId};
 use freeway_memcache::binary::Head;
 use freeway_memcache::meta::Returns;
 
 use crate::cache::StoreRequest;
 use crate::out::OUT_MAX;
-use crate::store::{KEY_MAX, Writer};
+use crate::peers::parts::Queue;
+use crate::store::{Item, KEY_MAX, Store, Writer};
 
 /// No task.
 pub(crate) const NONE: u16 = 0;
@@ -48,15 +52,35 @@ pub(crate) struct Sending {
 /// A list of all items that is sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dump {
+    /// Whose items are listed now.
+    pub(crate) core: u32,
     pub(crate) segment: u32,
     pub(crate) offset: u32,
     /// As commands of the meta protocol.
     pub(crate) as_commands: bool,
 }
 
+/// Who is to be answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Asker {
+    Conn(ConnId),
+    Datagram { socket: UdpId, local: SocketAddr, remote: SocketAddr, request: u16 },
+}
+
 /// What one connection has begun.
 #[derive(Debug, Default)]
 pub(crate) struct Task {
+    /// What it is owed in which other cores have a share.
+    pub(crate) queue: Queue,
+    pub(crate) asker: Option<Asker>,
+    /// The part whose value is on its way to another core.
+    pub(crate) upload: Option<u16>,
+    /// Requests wait for the queue to move.
+    pub(crate) waits: bool,
+    /// The counters of other cores are asked for, or wait to be shown.
+    pub(crate) counts: bool,
+    /// The connection ends behind the queue.
+    pub(crate) closing: bool,
     pub(crate) receiving: Option<Receiving>,
     pub(crate) sending: Option<Sending>,
     pub(crate) dump: Option<Dump>,
@@ -65,9 +89,26 @@ pub(crate) struct Task {
     next: u16,
 }
 
+impl Sending {
+    /// What comes next; empty at the end.
+    pub(crate) fn piece<'a>(&self, store: &'a Store, item: Item) -> &'a [u8] {
+        match self.offset.checked_sub(self.len) {
+            None => store.piece(item, self.offset as usize),
+            Some(behind) if self.line => b"\r\n".get(behind as usize..).unwrap_or(&[]),
+            Some(_) => &[],
+        }
+    }
+}
+
 impl Task {
     pub(crate) const fn is_over(&self) -> bool {
-        self.receiving.is_none() && self.sending.is_none() && self.spill.is_none() && self.dump.is_none()
+        self.queue.is_empty()
+            && self.receiving.is_none()
+            && self.sending.is_none()
+            && self.spill.is_none()
+            && self.dump.is_none()
+            && self.upload.is_none()
+            && !self.counts
     }
 }
 
@@ -99,6 +140,7 @@ impl Tasks {
         self.in_use
     }
 
+    #[inline]
     pub(crate) fn get(&mut self, number: u16) -> Option<&mut Task> {
         self.all.get_mut(usize::from(number.checked_sub(1)?))
     }
@@ -115,12 +157,20 @@ impl Tasks {
         self.get(*number)
     }
 
+    /// What the connection is owed by other cores, if anything.
+    #[inline]
+    pub(crate) fn queue(&self, number: u16) -> Queue {
+        let task = number.checked_sub(1).and_then(|place| self.all.get(usize::from(place)));
+        task.map_or_else(Queue::default, |task| task.queue)
+    }
+
     /// Gives the connection's task back if there is nothing in it.
     pub(crate) fn close_if_over(&mut self, number: &mut u16) {
         let free = self.free;
         if let Some(task) = self.get(*number)
             && task.is_over()
         {
+            (task.asker, task.waits, task.closing) = (None, false, false);
             task.next = free;
             self.free = *number;
             self.in_use -= 1;
@@ -128,8 +178,17 @@ impl Tasks {
         }
     }
 
-    /// Keeps the rest of an answer; false when there is no room for it.
+    /// Keeps the rest of an answer, behind what is kept; false when there is no room for it.
     pub(crate) fn spill(&mut self, number: &mut u16, bytes: &[u8]) -> bool {
+        if let Some(task) = self.all.get_mut(usize::from(number.wrapping_sub(1)))
+            && let Some((spill, _, to)) = &mut task.spill
+        {
+            let start = usize::from(*spill) * OUT_MAX + *to as usize;
+            let fits = *to as usize + bytes.len() <= OUT_MAX;
+            let place = self.spills.get_mut(start..start + bytes.len()).filter(|_| fits);
+            *to += if fits { bytes.len() as u32 } else { 0 };
+            return place.map(|place| place.copy_from_slice(bytes)).is_some();
+        }
         let Some(spill) = self.free_spills.pop() else { return false };
         let start = usize::from(spill) * OUT_MAX;
         let place = self.spills.get_mut(start..start + bytes.len());

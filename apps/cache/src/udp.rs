@@ -3,17 +3,38 @@
 //! A request is one datagram, its answer several. So that a forged source address brings little upon anybody: it is off
 //! unless asked for, an answer has a bound, and nothing is answered to a port that no client has.
 
-use freeway::{Datagram, Stack};
+use freeway::{Datagram, Post, Stack};
+use freeway_memcache::text::reply::END;
 use freeway_memcache::udp::{DATAGRAM_MAX, FRAME_LEN, Frame, datagrams};
-use freeway_memcache::{Decoder, Refusal};
+use freeway_memcache::{Decoder, Refusal, Sink};
 
 use crate::connection::{CacheServer, CacheState};
-use crate::engine::Next;
+use crate::engine::{Engine, Next, RESERVE};
 use crate::out::OUT_MAX;
+use crate::peers::parts::Is;
+use crate::peers::{AskHead, Kind};
 use crate::server::Server;
+use crate::tasks::Asker;
 
 /// Ports below are services', not clients'.
 const CLIENT_PORTS: u16 = 1_024;
+/// Bytes of another core's long value that come at once: they fit into a part's buffer, with the end of a get.
+const PIECE: usize = RESERVE - END.len();
+
+/// Where an answer is.
+enum Answered {
+    /// Whole, in the server's buffer: so many bytes.
+    Now(usize),
+    /// In parts, some of which may still be awaited.
+    InParts(CacheState),
+}
+
+/// Why nothing was answered.
+enum Unsent {
+    TooLong,
+    /// Other cores cannot be asked now.
+    Busy,
+}
 
 impl CacheServer {
     /// Answers a datagram.
@@ -30,17 +51,26 @@ impl CacheServer {
             return;
         };
         counters.bytes_read += request.len() as u64;
-        let Some(len) = self.answer_request(frame, request) else {
-            self.engine.server.counters.datagrams_too_long += 1;
-            return;
-        };
-        if len > 0 {
-            self.send(stack, datagram, frame.request, len);
+        self.engine.asker = Some(Asker::Datagram {
+            socket: datagram.socket,
+            local: datagram.local,
+            remote: datagram.remote,
+            request: frame.request,
+        });
+        match self.answer_request(frame, request) {
+            Ok(Answered::Now(len)) => self.send(stack, self.engine.asker, len),
+            Ok(Answered::InParts(state)) => {
+                if self.engine.parts.has_all(self.engine.tasks.queue(state.task)) {
+                    self.send_parts(stack, state);
+                }
+            }
+            Err(Unsent::TooLong) => self.engine.server.counters.datagrams_too_long += 1,
+            Err(Unsent::Busy) => self.engine.server.counters.datagrams_busy += 1,
         }
     }
 
-    /// Puts the answer together; `None` when it is too long.
-    fn answer_request(&mut self, frame: Frame, request: &[u8]) -> Option<usize> {
+    /// Puts the answer together, as far as it does not wait for other cores.
+    fn answer_request(&mut self, frame: Frame, request: &[u8]) -> Result<Answered, Unsent> {
         let mut state =
             CacheState { decoder: Decoder::new(self.engine.server.config.protocol), ..CacheState::default() };
         let (mut from, mut len) = (0, 0);
@@ -53,6 +83,21 @@ impl CacheServer {
                 (request.len(), Next::Close)
             };
             from += used;
+            if next == Next::Wait {
+                self.abandon(state);
+                return Err(Unsent::Busy);
+            }
+            if self.engine.peers.is_some() && self.is_to_be_parked(&state, next) {
+                let whole = self.park_all(&mut state, next == Next::Full);
+                match (whole, next) {
+                    (None, _) => {
+                        self.abandon(state);
+                        return Err(Unsent::Busy);
+                    }
+                    (_, Next::Full) => continue,
+                    _ => return Ok(Answered::InParts(state)),
+                }
+            }
             let data = self.engine.out.data();
             let place = self.answer.get_mut(len..len + data.len());
             let fits = place.map(|place| place.copy_from_slice(data)).is_some();
@@ -62,13 +107,13 @@ impl CacheServer {
                 (true, Some(written)) => len += written,
                 _ => {
                     self.abandon(state);
-                    return None;
+                    return Err(Unsent::TooLong);
                 }
             }
             if next != Next::Full {
                 // What arrives in one datagram only is not waited for.
                 self.abandon(state);
-                return Some(len);
+                return Ok(Answered::Now(len));
             }
         }
     }
@@ -90,31 +135,104 @@ impl CacheServer {
     }
 
     fn release(&mut self, state: &mut CacheState) {
-        if let Some(task) = self.engine.tasks.get(state.task) {
-            if let Some(sending) = task.sending.take() {
-                let store = &mut self.engine.server.cache.store;
-                store.unpin(store.pinned_item(sending.item));
-            }
-            task.dump = None;
-            if let Some(receiving) = task.receiving.take() {
-                self.engine.server.cache.store.abort(receiving.writer);
-            }
-        }
-        self.engine.tasks.close_if_over(&mut state.task);
+        self.engine.drop_begun(state);
     }
 
     fn abandon(&mut self, mut state: CacheState) {
+        self.drop_owed(state.task);
         self.release(&mut state);
     }
 
-    /// Sends the answer's `len` bytes.
-    fn send<S: Copy + Default + 'static>(
+    // ---- with other cores ----
+
+    /// Whether the answer waits for other cores, or may have to.
+    fn is_to_be_parked(&self, state: &CacheState, next: Next) -> bool {
+        next == Next::Full || !self.engine.tasks.queue(state.task).is_empty()
+    }
+
+    /// Puts all that was answered so far behind what is owed; with `value` a long value of this core too.
+    fn park_all(&mut self, state: &mut CacheState, value: bool) -> Option<()> {
+        self.engine.park(state, 0)?;
+        while let Some(sending) =
+            self.engine.tasks.get(state.task).and_then(|task| task.sending.as_mut()).filter(|_| value)
+        {
+            let store = &self.engine.server.cache.store;
+            let item = store.pinned_item(sending.item);
+            let piece = sending.piece(store, item);
+            let piece = piece.get(..RESERVE).unwrap_or(piece);
+            if piece.is_empty() {
+                self.release(state);
+                break;
+            }
+            sending.offset += piece.len() as u32;
+            self.engine.out.begin(OUT_MAX);
+            self.engine.out.put(piece);
+            self.engine.park(state, 0)?;
+        }
+        Some(())
+    }
+
+    /// An answer of another core that is part of a datagram's.
+    pub(crate) fn datagram_part<S: Copy + Default + 'static>(
         &mut self,
         stack: &mut Stack<S>,
-        datagram: &Datagram,
-        request: u16,
-        len: usize,
+        asks: &mut Post,
+        task: u16,
+        ticket: u16,
+        bytes: &[u8],
     ) {
+        let state = CacheState { task, ..CacheState::default() };
+        if self.keep_part(asks, task, ticket, bytes).is_none() {
+            self.engine.server.counters.datagrams_busy += 1;
+            self.abandon(state);
+        } else if self.engine.parts.has_all(self.engine.tasks.queue(task)) {
+            self.send_parts(stack, state);
+        }
+    }
+
+    /// Keeps an answer, and asks for the rest of a long value; `None` when that cannot be.
+    fn keep_part(&mut self, asks: &mut Post, task: u16, ticket: u16, bytes: &[u8]) -> Option<()> {
+        let Engine { parts, tasks, .. } = &mut self.engine;
+        let kept = parts.give_buffer(ticket) && parts.hold(ticket, bytes);
+        let part = parts.get(ticket).filter(|_| kept)?;
+        let (is, core) = (part.is, u32::from(part.core));
+        if is.contains(Is::MORE) {
+            parts.set_aside(&mut tasks.get(task)?.queue, ticket)?;
+            let head = AskHead { number: PIECE as u32, ..AskHead::new(Kind::Pull, ticket) };
+            let asked = asks.put(core, &[&head.bytes()]);
+            parts.get(ticket).filter(|_| asked)?.awaited = 1;
+        } else if is.contains(Is::END) {
+            parts.hold(ticket, END);
+        }
+        Some(())
+    }
+
+    /// Sends an answer whose parts are all there.
+    fn send_parts<S: Copy + Default + 'static>(&mut self, stack: &mut Stack<S>, mut state: CacheState) {
+        let asker = self.engine.tasks.get(state.task).and_then(|task| task.asker);
+        let (mut len, mut fits) = (0, true);
+        let Engine { parts, tasks, .. } = &mut self.engine;
+        while let Some(number) = tasks.get(state.task).and_then(|task| parts.pop(&mut task.queue)) {
+            let held = parts.held(number);
+            let place = self.answer.get_mut(len..len + held.len());
+            fits &= place.map(|place| place.copy_from_slice(held)).is_some();
+            len += held.len();
+            parts.release(number);
+        }
+        self.release(&mut state);
+        if fits {
+            self.send(stack, asker, len);
+        } else {
+            self.engine.server.counters.datagrams_too_long += 1;
+        }
+    }
+
+    /// Sends the answer's `len` bytes.
+    fn send<S: Copy + Default + 'static>(&mut self, stack: &mut Stack<S>, asker: Option<Asker>, len: usize) {
+        let Some(Asker::Datagram { socket, local, remote, request }) = asker else { return };
+        if len == 0 {
+            return;
+        }
         let Some(total) =
             datagrams(len).filter(|&total| total <= self.engine.server.config.udp_datagrams_max)
         else {
@@ -134,7 +252,7 @@ impl CacheServer {
             head.copy_from_slice(&frame);
             body.copy_from_slice(part);
             self.engine.server.counters.bytes_written += part.len() as u64;
-            stack.udp_send(datagram.socket, Some(datagram.local.ip()), datagram.remote, packet);
+            stack.udp_send(socket, Some(local.ip()), remote, packet);
         }
     }
 }

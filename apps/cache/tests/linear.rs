@@ -8,9 +8,10 @@
 mod lab;
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 
 use freeway::port::FaultConfig;
-use freeway::{Duration, Rng, Seed};
+use freeway::{Duration, PostConfig, Rng, Seed};
 use lab::{Lab, config};
 
 #[derive(Clone, PartialEq, Debug)]
@@ -115,7 +116,7 @@ const CLIENTS: usize = 8;
 const KEYS: usize = 3;
 
 /// What every client saw of every key, over a cable that loses, doubles, delays and reorders frames.
-fn history(seed: u64) -> Vec<Vec<Event>> {
+fn history(seed: u64, cores: u32) -> Vec<Vec<Event>> {
     let faults = FaultConfig {
         loss_ratio: 0.03,
         duplicate_ratio: 0.02,
@@ -124,7 +125,8 @@ fn history(seed: u64) -> Vec<Vec<Event>> {
         jitter: Duration::from_micros(100),
         ..FaultConfig::NONE
     };
-    let mut lab = Lab::with_faults(config(4 << 20), CLIENTS, faults, Seed(seed));
+    let ring = PostConfig { slots: 2, slot_size: 10_240 };
+    let mut lab = Lab::build(&config(4 << 20), CLIENTS, faults, Seed(seed), (cores, ring));
     let mut rng = Rng::new(Seed(seed));
     let mut events: Vec<Vec<Event>> = vec![Vec::new(); CLIENTS];
     let mut pending: Vec<Option<(usize, Op, u64)>> = vec![None; CLIENTS];
@@ -166,8 +168,17 @@ fn history(seed: u64) -> Vec<Vec<Event>> {
 
 #[test]
 fn what_clients_see_of_a_key_is_one_order() {
-    for seed in 1..=6 {
-        let events = history(seed);
+    one_order(1..=6, 1);
+}
+
+#[test]
+fn what_clients_see_of_a_key_is_one_order_on_two_cores() {
+    one_order(11..=16, 2);
+}
+
+fn one_order(seeds: RangeInclusive<u64>, cores: u32) {
+    for seed in seeds {
+        let events = history(seed, cores);
         for key in 0..KEYS {
             let of_key: Vec<Vec<Event>> = events
                 .iter()

@@ -15,7 +15,12 @@ fn ask(lab: &mut Lab, request: &[u8], turns: u32) -> usize {
     lab.line(0).to_say.extend(request);
     for _ in 0..turns {
         lab.client.poll(lab.now);
-        assert_no_alloc(|| lab.server.poll(lab.now));
+        assert_no_alloc(|| {
+            lab.server.poll(lab.now);
+            lab.others.iter_mut().for_each(|core| {
+                core.poll(lab.now);
+            });
+        });
         lab.now += Duration::from_micros(20);
     }
     std::mem::take(&mut lab.line(0).heard).len()
@@ -23,7 +28,17 @@ fn ask(lab: &mut Lab, request: &[u8], turns: u32) -> usize {
 
 #[test]
 fn nothing_is_allocated_after_start() {
-    let mut lab = Lab::new(config(4 << 20), 1);
+    let lab = serves_everything(Lab::new(config(4 << 20), 1));
+    assert!(lab.server.app().cache.store_counters().evictions > 0);
+}
+
+#[test]
+fn nor_between_cores() {
+    let lab = serves_everything(Lab::with_cores(&config(4 << 20), 1, 2));
+    assert!(lab.others[0].app().cache.counters().served > 6_000);
+}
+
+fn serves_everything(mut lab: Lab) -> Lab {
     // The first connection of a kind takes a profile, which is a start, too.
     lab.ask(0, b"get a\r\n");
     let long = "x".repeat(300_000);
@@ -46,5 +61,5 @@ fn nothing_is_allocated_after_start() {
         heard += ask(&mut lab, request.as_bytes(), 400);
     }
     assert!(stored == 6_000 && heard > 60 * 300_000, "{heard} bytes of answers");
-    assert!(lab.server.app().cache.store_counters().evictions > 0);
+    lab
 }

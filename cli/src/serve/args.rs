@@ -176,7 +176,7 @@ flags! {
     /// Ports of the character generator (RFC 864), TCP and UDP; 0 for none [default: 19]
     #[arg(long, value_name = "PORT,...", value_delimiter = ',')]
     chargen: Vec<String> => "chargen.ports"
-    /// Ports of the cache, which speaks memcached's protocols. It runs on one core. [default: none]
+    /// Ports of the cache, which speaks memcached's protocols. Each core has a share of the keys. [default: none]
     #[arg(long, value_name = "PORT,...", value_delimiter = ',')]
     cache: Vec<String> => "cache.ports"
     /// All memory of the cache, mapped at start: a number of bytes, with K, M or G behind it for powers of 1024

@@ -59,7 +59,7 @@ impl Budget {
         }
         line("HTTP documents".to_owned(), 1, http.document_bytes());
         let cache = plan.cache.as_ref().map_or(0, |cache| cache.store.memory as u64);
-        line("cache".to_owned(), 1, cache);
+        line("cache".to_owned(), cores, cache);
         Self { lines }
     }
 

@@ -287,27 +287,20 @@ pub(crate) fn cpus(wanted: &[usize]) -> Result<Vec<usize>> {
 /// The cache's settings, if there is to be one.
 fn cache(settings: &Settings, cores: usize, problems: &mut Problems) -> Option<CacheConfig> {
     let cache = &settings.cache;
-    let key = match [("cache.ports", &cache.service.ports), ("cache.udp_ports", &cache.udp_ports)] {
-        [(key, ports), _] if ports.iter().any(|&port| port != 0) => key,
-        [_, (key, ports)] if ports.iter().any(|&port| port != 0) => key,
-        _ => return None,
-    };
-    if cores > 1 {
-        problems.note(
-            key,
-            format!("the cache runs on one core, and there are {cores}: name one by cores (--cores)"),
-        );
+    if [&cache.service.ports, &cache.udp_ports].into_iter().flatten().all(|&port| port == 0) {
+        return None;
     }
-    let config = cache.config.clone();
+    let mut config = cache.config.clone();
+    config.store.memory /= cores.max(1);
     if let Err(error) = config.store.mapped_bytes() {
         problems.note("cache.memory", error);
     }
     if config.store.item_max > config.store.memory {
-        problems.note("cache.item_max", "it is more than cache.memory");
+        problems.note("cache.item_max", "it is more than a core's share of cache.memory");
     }
     let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let watchers_max = if cache.watch { config.watchers_max } else { 0 };
-    Some(CacheConfig { watchers_max, connections_max: settings.max_connections, unix_time, ..config })
+    Some(CacheConfig { watchers_max, connections_max: settings.max_connections.div_ceil(cores.max(1) as u32), unix_time, ..config })
 }
 
 /// The size of each core's host.

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context as _, Result};
 use freeway::ring::{Consumer, spsc};
 use freeway::{
-    BuildError, IfaceId, Interface, MailConfig, Relay, Running, Runtime, RuntimeConfig, Seat, Secrets,
+    BuildError, IfaceId, Interface, MailConfig, PostConfig, Relay, Running, Runtime, RuntimeConfig, Seat, Secrets,
 };
 use freeway_afxdp::LinuxRoute;
 use freeway_cache::CacheServer;
@@ -78,11 +78,16 @@ pub(super) fn start(
         }
     }
 
+    // Keys belong to cores by one hash, and what arrives elsewhere goes there.
+    let (cache_key, post) = (Secrets::random()?.flow_key, PostConfig::default());
+    let mesh = || if cache.is_some() { runtime.post(&post) } else { Vec::new() };
+    let mut peers = mesh().into_iter().zip(mesh()).collect::<Vec<_>>().into_iter();
+
     // One order waits while another is obeyed.
     let (orders, inboxes): (Vec<_>, Vec<Consumer<Box<Order>>>) = (0..cores).map(|_| spsc(2)).unzip();
     let builders = shares.into_iter().zip(parts).zip(inboxes).map(|((shares, parts), inbox)| {
         let (host, listens, ending) = (host.clone(), listens.clone(), Arc::clone(ending));
-        let cache = cache.clone();
+        let (cache, peers) = (cache.clone(), peers.next());
         move |seat: Seat| -> Result<_, BuildError> {
             let mut routes = Vec::new();
             let mut interfaces = Vec::new();
@@ -93,8 +98,12 @@ pub(super) fn start(
             let services = Services::on(listens, Some(parts)).orders(inbox).ending(ending);
             let now = seat.now();
             let cache = match cache {
-                Some(cache) => Some(CacheServer::new(cache, Secrets::random()?.flow_key, now)?),
+                Some(cache) => Some(CacheServer::new(cache, cache_key, now)?),
                 None => None,
+            };
+            let cache = match (cache, peers) {
+                (Some(cache), Some((asks, answers))) => Some(cache.with_peers(asks, answers)),
+                (cache, _) => cache,
             };
             let services = Cached::new(services, cache, seat.stop.clone());
             let mut core = host.build(seat.mailboxes, now, services, interfaces)?;

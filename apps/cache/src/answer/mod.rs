@@ -35,6 +35,8 @@ pub(crate) enum Done {
     Answered,
     /// Its answer did not fit behind the others: it must be read again when they are gone.
     Full,
+    /// It cannot be begun before something else has come.
+    Wait,
     /// This value follows.
     Value(Long),
     /// The connection ends behind the answers.

@@ -113,7 +113,7 @@ impl Server {
                 if !out.has_room(ANSWER_MAX) {
                     return Done::Full;
                 }
-                match self.get_one(out, get, key, hash) {
+                match self.get_one(out, (get.cas, get.touch), key, hash) {
                     Done::Answered => *done += 1,
                     Done::Value(long) => {
                         *done += 1;
@@ -133,16 +133,23 @@ impl Server {
         Done::Answered
     }
 
+    /// Puts an item behind the answers; `cas` with its unique, `touch` with another time to live.
     #[inline]
-    fn get_one(&mut self, out: &mut Out, get: &Get<'_>, key: &[u8], hash: FlowHash) -> Done {
+    pub(crate) fn get_one(
+        &mut self,
+        out: &mut Out,
+        (cas, touch): (bool, Option<i32>),
+        key: &[u8],
+        hash: FlowHash,
+    ) -> Done {
         let found = self.cache.fetch(hash, key);
-        let found = match (found, get.touch) {
+        let found = match (found, touch) {
             (Some(_), Some(exptime)) => self.cache.touch(hash, key, exptime),
             (found, _) => found,
         };
         let Some(item) = found else { return Done::Answered };
         let store = &mut self.cache.store;
-        let cas = get.cas.then(|| store.show_cas(item));
+        let cas = cas.then(|| store.show_cas(item));
         let start = out.len();
         reply::value_head(out, key, store.flags(item), store.value_len(item) as u32, cas);
         value(self, out, item, start, true)

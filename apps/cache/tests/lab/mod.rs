@@ -1,12 +1,14 @@
 //! A cache server and a client that says what a test tells it, joined by a pipe, on a clock moved by hand.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, clippy::needless_pass_by_value)]
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use freeway::port::{Fault, FaultConfig, PipeConfig, Port, SharedClock, pipe};
 use freeway::{
     Application, Conn, ConnId, ConnectConfig, Core, Datagram, Duration, Ended, HashKey, HostConfig, Instant,
-    Interface, ListenConfig, Mailboxes, Memory, Secrets, Seed, Stack, UdpId,
+    Interface, ListenConfig, MailConfig, Mailboxes, Memory, Post, PostConfig, Secrets, Seed, Stack, UdpId,
+    mesh, remote,
 };
 use freeway_cache::store::Place;
 use freeway_cache::{CacheConfig, CacheServer, CacheState, StoreConfig};
@@ -26,6 +28,14 @@ impl Application for App {
 
     fn turn(&mut self, stack: &mut Stack<CacheState>, now: Instant) {
         self.cache.turn(stack, now, |state| state);
+    }
+
+    fn mail(&mut self, stack: &mut Stack<CacheState>, now: Instant) -> usize {
+        self.cache.mail(stack, now, |state| state)
+    }
+
+    fn has_mail(&mut self) -> bool {
+        self.cache.has_mail()
     }
 
     fn next_deadline(&self) -> Option<Instant> {
@@ -121,6 +131,8 @@ impl Application for Client {
 pub struct Lab {
     clock: SharedClock,
     pub server: Core<App>,
+    /// The server's other cores, which send and receive by way of the first.
+    pub others: Vec<Core<App>>,
     pub client: Core<Client>,
     pub now: Instant,
 }
@@ -145,24 +157,66 @@ fn host(port: impl Port + 'static, address: &str) -> (HostConfig, Interface) {
 
 impl Lab {
     pub fn new(config: CacheConfig, lines: usize) -> Self {
-        Self::with_faults(config, lines, FaultConfig::NONE, Seed(1))
+        Self::with_faults(&config, lines, FaultConfig::NONE, Seed(1))
+    }
+
+    /// A server on several cores.
+    pub fn with_cores(config: &CacheConfig, lines: usize, cores: u32) -> Self {
+        Self::build(config, lines, FaultConfig::NONE, Seed(1), (cores, PostConfig::default()))
     }
 
     /// The same over a cable that does this to frames both ways.
-    pub fn with_faults(config: CacheConfig, lines: usize, faults: FaultConfig, seed: Seed) -> Self {
+    pub fn with_faults(config: &CacheConfig, lines: usize, faults: FaultConfig, seed: Seed) -> Self {
+        Self::build(config, lines, faults, seed, (1, PostConfig::default()))
+    }
+
+    pub fn build(
+        config: &CacheConfig,
+        lines: usize,
+        faults: FaultConfig,
+        seed: Seed,
+        (cores, post): (u32, PostConfig),
+    ) -> Self {
         let now = Instant::from_secs(5);
         let clock = SharedClock::new(now);
         let (left, right) = pipe(&PipeConfig::default()).unwrap();
         let right = Fault::new(right, clock.clone(), seed, faults, faults).unwrap();
-        let cache = CacheServer::new(config, HashKey::new([1, 2]), now).unwrap();
-        let (host_config, interface) = host(left, "198.18.0.2/24");
-        let server =
-            host_config.build(Mailboxes::single().unwrap(), now, App { cache }, [interface]).unwrap();
+        let mail = mesh(cores, &MailConfig::default()).unwrap();
+        let (asks, answers) = (Post::mesh(&mail, &post), Post::mesh(&mail, &post));
+        let (bell, info) = (Arc::clone(mail[0].bell()), left.info().clone());
+        let mut first = Some(left);
+        let mut relays = Vec::new();
+        let mut remotes = Vec::new();
+        for _ in 1..cores {
+            let (port, relay) = remote(info.clone(), &MailConfig::default(), Arc::clone(&bell));
+            relays.push(relay);
+            remotes.push(port);
+        }
+        let mut remotes = remotes.into_iter();
+        let mut relays = Some(relays);
+        let ends = asks.into_iter().zip(answers);
+        let mut servers: Vec<Core<App>> = mail
+            .into_iter()
+            .zip(ends)
+            .map(|(mail, (asks, answers))| {
+                let cache = CacheServer::new(config.clone(), HashKey::new([1, 2]), now).unwrap();
+                let cache = cache.with_peers(asks, answers);
+                let (host_config, interface) = match first.take() {
+                    Some(port) => {
+                        let (config, interface) = host(port, "198.18.0.2/24");
+                        (config, relays.take().unwrap().into_iter().fold(interface, Interface::relay))
+                    }
+                    None => host(remotes.next().unwrap(), "198.18.0.2/24"),
+                };
+                host_config.build(mail, now, App { cache }, [interface]).unwrap()
+            })
+            .collect();
+        let server = servers.remove(0);
         let (host_config, interface) = host(right, "198.18.0.3/24");
         let lines = (0..lines).map(|_| Line { listens: true, ..Line::default() }).collect();
         let client = Client { lines, datagrams: Vec::new(), udp: None };
         let client = host_config.build(Mailboxes::single().unwrap(), now, client, [interface]).unwrap();
-        let mut lab = Self { clock, server, client, now };
+        let mut lab = Self { clock, server, others: servers, client, now };
         lab.turns(500);
         lab
     }
@@ -171,6 +225,9 @@ impl Lab {
         for _ in 0..count {
             self.client.poll(self.now);
             self.server.poll(self.now);
+            self.others.iter_mut().for_each(|core| {
+                core.poll(self.now);
+            });
             self.now += Duration::from_micros(20);
             self.clock.set(self.now);
         }
@@ -209,9 +266,14 @@ impl Lab {
 
     /// Resets a connection.
     pub fn cut_off(&mut self, number: usize) {
+        self.cut_off_at_once(number);
+        self.turns(500);
+    }
+
+    /// The same without waiting for what comes of it.
+    pub fn cut_off_at_once(&mut self, number: usize) {
         let id = self.client.app().lines[number].id.unwrap();
         self.client.stack_mut().conn(id).unwrap().abort();
-        self.turns(500);
     }
 
     /// Sends a datagram and returns the answers.
