@@ -89,8 +89,11 @@ impl Application for Cached {
         self.services.path_error(conn, kind);
     }
 
-    fn timer(&mut self, conn: Conn<'_, State>) {
-        self.services.timer(conn);
+    fn timer(&mut self, mut conn: Conn<'_, State>) {
+        match self.cache_of(&conn) {
+            Some(cache) => cache.timer(&mut conn),
+            None => self.services.timer(conn),
+        }
     }
 
     fn closed(&mut self, stack: &mut Stack<State>, ended: Ended<State>) {

@@ -17,16 +17,19 @@ use freeway_memcache::{Decoder, Refusal};
 
 use crate::cache::{Cache, CacheCounters};
 use crate::clock::Clock;
+use crate::dump::LINE_MAX;
 use crate::engine::{Engine, Next, RESERVE, WAIT_MAX};
 use crate::out::{OUT_MAX, Out};
 use crate::peers::parts::Parts;
 use crate::peers::{Gather, Owed, Peers};
 use crate::server::{CacheConfig, Server, ServerCounters};
 use crate::store::{StoreCounters, StoreError};
-use crate::tasks::{Asker, NONE, Task, Tasks};
+use crate::tasks::{Asker, Dump, NONE, Task, Tasks, What};
 
 /// Connections whose requests wait for their memory together.
 const BATCH: usize = 32;
+/// Connections that waited for another turn and are tried again in one.
+const RETRIES: usize = 64;
 /// Connections that may watch.
 const WATCHERS: usize = 8;
 /// Records that expired, were flushed or must go, looked at in one turn.
@@ -89,8 +92,8 @@ enum Rest {
     Sent,
     /// TCP takes no more now, or another core's answer comes first.
     Blocked,
-    /// A ring is full.
-    RingFull,
+    /// It is another turn's: a ring is full, or much has been done.
+    Later,
     /// All is sent, and the connection is to end.
     Over,
 }
@@ -106,7 +109,7 @@ pub struct CacheServer {
     waiting: ArrayVec<(ConnId, FlowHash), BATCH>,
     /// Connections that watch, and what.
     pub(crate) watchers: ArrayVec<(ConnId, Watch), WATCHERS>,
-    /// Connections that wait for room in a ring, or for an answer's buffer, each once.
+    /// Connections that wait for another turn: for room in a ring or an answer's buffer, or because they did much. Each once.
     pub(crate) stalled: VecDeque<ConnId>,
     /// When the clock was last looked at.
     seen: Instant,
@@ -123,6 +126,7 @@ impl CacheServer {
         let scratch = WAIT_MAX + config.limits.line_max;
         let answer = usize::from(config.udp_datagrams_max) * freeway_memcache::udp::DATAGRAM_MAX;
         let tasks = Tasks::new(config.tasks_max.min(u16::MAX - 1), config.spills_max);
+        let stalled = VecDeque::with_capacity(config.connections_max as usize + 1);
         let engine = Engine {
             server: Server::new(cache, config),
             out: Out::new(),
@@ -142,7 +146,7 @@ impl CacheServer {
             answer: vec![0; answer].into_boxed_slice(),
             waiting: ArrayVec::new(),
             watchers: ArrayVec::new(),
-            stalled: VecDeque::new(),
+            stalled,
             seen: now,
         })
     }
@@ -151,13 +155,12 @@ impl CacheServer {
     /// two meshes (see [`post`]). All cores must be given the same key.
     #[must_use]
     pub fn with_peers(mut self, asks: Post, answers: Post) -> Self {
-        let CacheConfig { asks_max, held_max, connections_max, .. } = self.engine.server.config;
+        let CacheConfig { asks_max, held_max, .. } = self.engine.server.config;
         (self.engine.core, self.engine.cores) = (asks.core(), asks.cores());
         self.engine.server.config.threads = asks.cores();
         if asks.cores() > 1 {
             self.engine.parts = Parts::new(asks_max, held_max);
             self.engine.peers = Some(Box::new(Peers::new(asks, answers, asks_max)));
-            self.stalled = VecDeque::with_capacity(connections_max as usize + 1);
         }
         self
     }
@@ -217,11 +220,20 @@ impl CacheServer {
             true => Decoder::new(config.protocol),
             false => Decoder::locked(),
         };
+        let idle_timeout = config.idle_timeout;
         *state(conn.state()) = CacheState { decoder, ..CacheState::default() };
         if counters.accepted - counters.closed > u64::from(config.connections_max) {
             counters.rejected += 1;
             conn.write(b"ERROR Too many open connections\r\n");
             conn.close();
+            return;
+        }
+        if idle_timeout > 0 {
+            conn.set_timer(Some(Duration::from_secs(u64::from(idle_timeout))));
+        }
+        let log = &mut self.engine.server.cache.store.log;
+        if log.is_on() {
+            log.opened(conn.peer());
         }
     }
 
@@ -261,7 +273,8 @@ impl CacheServer {
         state: impl Fn(&mut S) -> &mut CacheState,
     ) {
         self.tick(now);
-        self.answer_waiting(stack, state);
+        self.answer_waiting(stack, &state);
+        self.retry(stack, &state);
         self.engine.server.cache.maintain(RECORDS_PER_TURN);
         if self.engine.server.cache.store.log.is_on() {
             self.tell_watchers(stack);
@@ -351,6 +364,9 @@ impl CacheServer {
     /// When the next turn must be, though nothing arrives.
     pub fn next_deadline(&self) -> Option<Instant> {
         let cache = &self.engine.server.cache;
+        if !self.stalled.is_empty() {
+            return Some(self.seen);
+        }
         let wait = if cache.store.has_work(cache.clock.now()) { 100_000 } else { 250_000_000 };
         (!cache.is_idle()).then(|| self.seen + Duration::from_nanos(wait))
     }
@@ -372,6 +388,41 @@ impl CacheServer {
         }
     }
 
+    /// Goes on with connections that waited for another turn.
+    fn retry<S: Copy + Default + 'static>(
+        &mut self,
+        stack: &mut Stack<S>,
+        state: impl Fn(&mut S) -> &mut CacheState,
+    ) {
+        for _ in 0..self.stalled.len().min(RETRIES) {
+            let Some(id) = self.stalled.pop_front() else { break };
+            if let Some(mut conn) = stack.conn(id) {
+                state(conn.state()).set_stalled(false);
+                self.pump(&mut conn, &state);
+            }
+        }
+    }
+
+    /// The time that [`CacheServer::accepted`] asked for has come: a connection of which nothing was heard is closed.
+    pub fn timer<S: Copy + Default + 'static>(&mut self, conn: &mut Conn<'_, S>) {
+        let limit = Duration::from_secs(u64::from(self.engine.server.config.idle_timeout));
+        let since = conn.info().map_or(Duration::ZERO, |info| info.since_received);
+        if limit == Duration::ZERO {
+            return;
+        }
+        if since < limit {
+            conn.set_timer(Some(limit - since));
+            return;
+        }
+        self.engine.server.counters.idle_kicks += 1;
+        let log = &mut self.engine.server.cache.store.log;
+        if log.is_on() {
+            log.closed(conn.peer(), "idle_timeout");
+        }
+        conn.consume(usize::MAX);
+        conn.close();
+    }
+
     /// Goes on with a connection: what is being sent first, then the requests that have arrived. Call it when the
     /// connection is writable.
     pub fn pump<S: Copy + Default + 'static>(
@@ -390,6 +441,10 @@ impl CacheServer {
             Stopped::Over => true,
         };
         if over {
+            let log = &mut self.engine.server.cache.store.log;
+            if log.is_on() {
+                log.closed(conn.peer(), "normal");
+            }
             conn.consume(usize::MAX);
             conn.close();
         }
@@ -416,7 +471,7 @@ impl CacheServer {
                     self.engine.server.counters.yields += 1;
                     return Stopped::Blocked;
                 }
-                Rest::RingFull => return self.wait(conn, state),
+                Rest::Later => return self.wait(conn, state),
                 Rest::Over => return Stopped::Over,
             }
             let room = conn.send_room();
@@ -530,7 +585,7 @@ impl CacheServer {
             match self.send_owed(conn, state) {
                 Owed::Nothing => {}
                 Owed::NoRoom => return Rest::Blocked,
-                Owed::RingFull => return Rest::RingFull,
+                Owed::RingFull => return Rest::Later,
                 // What comes next may be begun, unless it goes out straight away.
                 Owed::Awaited if self.engine.tasks.get(state.task).is_some_and(|task| behind(task)) => {
                     return Rest::Blocked;
@@ -582,15 +637,20 @@ impl CacheServer {
             }
             let Engine { server, out, tasks, core, cores, .. } = &mut self.engine;
             out.begin(OUT_MAX);
-            let over = dump.core >= *cores;
-            if over {
-                Server::end_list(out, dump.as_commands);
-            } else if dump.core != *core {
-                let asked = self.engine.ask_list(state, conn.id());
-                return if asked { Rest::Blocked } else { Rest::RingFull };
-            } else if !server.list(out, &mut dump) {
-                (dump.core, dump.segment, dump.offset) = (dump.core + 1, 0, 0);
+            if dump.what == What::Connections {
+                let service = conn.service();
+                list_connections(conn.stack(), service, out, &mut dump);
             }
+            let listed = dump.core >= *cores || dump.left == 0;
+            let over = listed && server.end_list(out, &mut dump);
+            if !listed && dump.what != What::Connections && dump.core != *core {
+                let asked = self.engine.ask_list(state, conn.id());
+                return if asked { Rest::Blocked } else { Rest::Later };
+            } else if !listed && dump.what != What::Connections && !server.list(out, &mut dump) {
+                dump.next_core();
+            }
+            // What is counted is not sent: the turn must not go on with it to the end.
+            let later = !listed && dump.what == What::Sizes;
             if let Some(task) = tasks.get(state.task) {
                 task.dump = (!over).then_some(dump);
             }
@@ -600,8 +660,39 @@ impl CacheServer {
             if self.engine.tasks.get(state.task).is_some_and(|task| task.spill.is_some()) {
                 return Rest::Blocked;
             }
+            if later {
+                return Rest::Later;
+            }
         }
         Rest::Sent
+    }
+}
+
+/// Lists the connections of a service on this core as long as there is room.
+fn list_connections<S: Copy + Default + 'static>(
+    stack: &mut Stack<S>,
+    service: u16,
+    out: &mut Out,
+    dump: &mut Dump,
+) {
+    let behind = dump.segment as usize;
+    let ids: ArrayVec<ConnId, BATCH> =
+        stack.connections().skip(behind).take(BATCH).map(|(id, _)| id).collect();
+    if ids.is_empty() {
+        dump.left = 0;
+    }
+    for id in ids {
+        if !out.has_room(LINE_MAX) {
+            return;
+        }
+        dump.segment += 1;
+        let Some(conn) = stack.conn(id).filter(|conn| conn.service() == service) else { continue };
+        let since = conn.info().map_or(0, |info| info.since_received.to_std().as_secs());
+        let (number, peer, local) = (dump.segment, conn.peer(), conn.local());
+        out.line(format_args!("STAT {number}:addr tcp:{peer}\r\nSTAT {number}:listen_addr tcp:{local}\r\n"));
+        out.line(format_args!(
+            "STAT {number}:state conn_read\r\nSTAT {number}:secs_since_last_cmd {since}\r\n"
+        ));
     }
 }
 

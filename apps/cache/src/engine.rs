@@ -11,7 +11,7 @@ use crate::out::Out;
 use crate::peers::parts::Parts;
 use crate::peers::{Gather, Peers, Routed};
 use crate::server::Server;
-use crate::tasks::{Asker, Dump, Receiving, Reply, Sending, Tasks};
+use crate::tasks::{Asker, Dump, Receiving, Reply, Sending, Tasks, What};
 
 /// Bytes of answers that there must be room for before a command is looked at.
 pub(crate) const RESERVE: usize = ANSWER_MAX + COPY_MAX + 16;
@@ -180,8 +180,8 @@ impl Engine {
                     Refusal::OutOfMemoryGet.emit(&mut self.out);
                     self.hold_answers(state);
                 }
-                Done::Dump { as_commands } => {
-                    if self.dump_later(&mut state.task, as_commands) {
+                Done::Dump(dump) => {
+                    if self.dump_later(&mut state.task, dump) {
                         return (consumed, Next::Full);
                     }
                 }
@@ -327,17 +327,25 @@ impl Engine {
         true
     }
 
-    fn dump_later(&mut self, number: &mut u16, as_commands: bool) -> bool {
-        if !self.server.config.dump {
-            let refusal = if as_commands { Refusal::MgdumpNotAllowed } else { Refusal::MetadumpNotAllowed };
+    fn dump_later(&mut self, number: &mut u16, dump: Dump) -> bool {
+        let refusal = match dump.what {
+            What::Details => Some(Refusal::MetadumpNotAllowed),
+            What::Commands => Some(Refusal::MgdumpNotAllowed),
+            What::Cachedump | What::Sizes | What::Connections => None,
+        };
+        if let Some(refusal) = refusal.filter(|_| !self.server.config.dump) {
             refusal.emit(&mut self.out);
+            return false;
+        }
+        if dump.what == What::Sizes && !self.server.sizes.begin() {
+            Refusal::CrawlerBusy.emit(&mut self.out);
             return false;
         }
         let Some(task) = self.tasks.open(number) else {
             Refusal::CrawlerBusy.emit(&mut self.out);
             return false;
         };
-        task.dump = Some(Dump { core: 0, segment: 0, offset: 0, as_commands });
+        task.dump = Some(dump);
         true
     }
 
@@ -351,7 +359,10 @@ impl Engine {
             if let Some(sending) = task.sending.take() {
                 store.unpin(store.pinned_item(sending.item));
             }
-            (task.dump, task.counts) = (None, false);
+            if task.dump.take().is_some_and(|dump| dump.what == What::Sizes) {
+                self.server.sizes.is_taken = false;
+            }
+            task.counts = false;
         }
         self.tasks.close_if_over(&mut state.task);
     }

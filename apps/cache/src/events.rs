@@ -3,6 +3,9 @@
 //! Without a watcher nothing is written. The buffer has a bound; what does not fit is counted, and the watchers are told
 //! how much they missed.
 
+use core::fmt::{self, Write};
+use std::net::SocketAddr;
+
 use freeway_memcache::Sink;
 use freeway_memcache::text::Watch;
 
@@ -127,7 +130,37 @@ impl EventLog {
         });
     }
 
+    /// A connection was accepted.
+    #[cold]
+    pub(crate) fn opened(&mut self, peer: SocketAddr) {
+        if self.wants(Watch::CONNEVENTS) {
+            // What is too long for a line is cut.
+            self.entry(Watch::CONNEVENTS, b"conn_new", |line| {
+                let _ = write!(line, " rip={} rport={} transport=tcp", peer.ip(), peer.port());
+            });
+        }
+    }
+
+    /// A connection was closed from here.
+    #[cold]
+    pub(crate) fn closed(&mut self, peer: SocketAddr, reason: &str) {
+        if self.wants(Watch::CONNEVENTS) {
+            self.entry(Watch::CONNEVENTS, b"conn_close", |line| {
+                let _ =
+                    write!(line, " rip={} rport={} transport=tcp reason={reason}", peer.ip(), peer.port());
+            });
+        }
+    }
+
     fn line(&mut self, what: Watch, kind: &[u8], key: &[u8], rest: impl FnOnce(&mut Line<'_>)) {
+        self.entry(what, kind, |line| {
+            line.put(b" key=");
+            crate::dump::encode(line, key);
+            rest(line);
+        });
+    }
+
+    fn entry(&mut self, what: Watch, kind: &[u8], rest: impl FnOnce(&mut Line<'_>)) {
         let unix_us = self.unix_us;
         self.number += 1;
         let number = self.number;
@@ -148,8 +181,6 @@ impl EventLog {
         line.number(number);
         line.put(b" type=");
         line.put(kind);
-        line.put(b" key=");
-        crate::dump::encode(&mut line, key);
         rest(&mut line);
         line.put(b"\n");
         let len = line.len;
@@ -185,6 +216,13 @@ struct Line<'a> {
 impl Line<'_> {
     fn number(&mut self, number: u64) {
         self.put(itoa::Buffer::new().format(number).as_bytes());
+    }
+}
+
+impl Write for Line<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.put(text.as_bytes());
+        Ok(())
     }
 }
 

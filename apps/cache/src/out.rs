@@ -1,5 +1,7 @@
 //! Answers of one connection, put together before they go to TCP.
 
+use core::fmt::{self, Write};
+
 use freeway_memcache::Sink;
 
 /// Bytes that fit.
@@ -42,6 +44,12 @@ impl Out {
         self.len = self.len.min(len);
     }
 
+    /// Puts text; what does not fit is cut.
+    #[cold]
+    pub(crate) fn line(&mut self, text: fmt::Arguments<'_>) {
+        let _ = self.write_fmt(text);
+    }
+
     /// Writes over the first bytes.
     pub(crate) fn overwrite(&mut self, bytes: &[u8]) {
         if let Some(place) = self.bytes.get_mut(..bytes.len()) {
@@ -54,6 +62,13 @@ impl Out {
         let place = self.bytes.get_mut(self.len..self.len + len)?;
         self.len += len;
         Some(place)
+    }
+}
+
+impl Write for Out {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.place(text.len()).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        Ok(())
     }
 }
 

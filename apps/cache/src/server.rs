@@ -3,6 +3,7 @@
 use freeway_memcache::{Limits, Protocol};
 
 use crate::cache::{Cache, CacheCounters};
+use crate::dump::Sizes;
 use crate::peers::Sums;
 use crate::stats::Report;
 use crate::store::StoreConfig;
@@ -40,6 +41,11 @@ pub struct CacheConfig {
     pub flush: bool,
     /// Whether all keys may be listed. Default true.
     pub dump: bool,
+    /// Seconds after which a connection is closed of which nothing was heard; 0 for never. Default 0.
+    pub idle_timeout: u32,
+    /// Whether `stats sizes` tells the items' sizes from the start; `stats sizes_enable` switches it on. It counts the items
+    /// when it is asked, a few thousand at a time. Default false.
+    pub track_sizes: bool,
     /// Whether `shutdown` is allowed. Default false.
     pub shutdown: bool,
     /// Datagrams of one answer over UDP at most, 1,400 bytes each; a longer answer is not sent. It bounds what a forged
@@ -66,6 +72,8 @@ impl Default for CacheConfig {
             watchers_max: 8,
             flush: true,
             dump: true,
+            idle_timeout: 0,
+            track_sizes: false,
             shutdown: false,
             udp_datagrams_max: 64,
             unix_time: 0,
@@ -83,6 +91,8 @@ freeway_base::counters! {
         closed,
         /// Connections that were one too many.
         rejected,
+        /// Connections closed because nothing was heard of them.
+        idle_kicks,
         /// Bytes of requests.
         bytes_read,
         /// Bytes of answers.
@@ -127,19 +137,15 @@ pub(crate) struct Server {
     pub(crate) mapped: u64,
     /// What other cores counted, while it is shown.
     pub(crate) others: Sums,
+    pub(crate) sizes: Sizes,
 }
 
 impl Server {
     pub(crate) fn new(cache: Cache, config: CacheConfig) -> Self {
         let mapped = config.store.mapped_bytes().unwrap_or(0) as u64;
-        Self {
-            cache,
-            config,
-            counters: ServerCounters::default(),
-            stop: false,
-            mapped,
-            others: Sums::default(),
-        }
+        let sizes = Sizes::new(config.track_sizes);
+        let (counters, others) = (ServerCounters::default(), Sums::default());
+        Self { cache, config, counters, stop: false, mapped, others, sizes }
     }
 
     pub(crate) fn report(&self) -> Report<'_> {

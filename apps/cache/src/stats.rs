@@ -42,6 +42,7 @@ impl Report<'_> {
         number(show, "response_obj_oom", server.dropped_no_spill);
         number(show, "read_buf_oom", server.refused_no_task);
         number(show, "reserved_fds", 0);
+        number(show, "idle_kicks", server.idle_kicks);
         for (name, value) in [
             ("cmd_get", counters.cmd_get),
             ("cmd_set", counters.cmd_set),
@@ -166,10 +167,5 @@ impl Report<'_> {
         }
         number(show, "active_slabs", 1);
         number(show, "total_malloced", limit);
-    }
-
-    /// Items are not counted by size.
-    pub(crate) fn sizes(show: Show<'_>) {
-        show("sizes_status", "disabled");
     }
 }

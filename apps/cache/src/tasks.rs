@@ -49,15 +49,44 @@ pub(crate) struct Sending {
     pub(crate) line: bool,
 }
 
+/// What is listed of all items.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum What {
+    /// What is known of each: `lru_crawler metadump`.
+    Details,
+    /// Each as a command of the meta protocol: `lru_crawler mgdump`.
+    Commands,
+    /// `stats cachedump`
+    Cachedump,
+    /// How many there are of each size: `stats sizes`.
+    Sizes,
+    /// No items, but the connections of this core: `stats conns`.
+    Connections,
+}
+
 /// A list of all items that is sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Dump {
+    pub(crate) what: What,
     /// Whose items are listed now.
     pub(crate) core: u32,
+    /// Where the list goes on.
     pub(crate) segment: u32,
     pub(crate) offset: u32,
-    /// As commands of the meta protocol.
-    pub(crate) as_commands: bool,
+    /// How many items may still be listed.
+    pub(crate) left: u32,
+}
+
+impl Dump {
+    pub(crate) const fn new(what: What, limit: u32) -> Self {
+        Self { what, core: 0, segment: 0, offset: 0, left: if limit == 0 { u32::MAX } else { limit } }
+    }
+
+    /// The next core's items are next.
+    pub(crate) const fn next_core(&mut self) {
+        (self.core, self.segment, self.offset) = (self.core + 1, 0, 0);
+    }
 }
 
 /// Who is to be answered.

@@ -364,3 +364,53 @@ fn tables_and_lists_tell_what_there_is() {
         "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\r\n"
     );
 }
+
+#[test]
+fn a_connection_of_which_nothing_is_heard_is_closed() {
+    let mut lab = Lab::new(CacheConfig { idle_timeout: 60, ..config(MEMORY) }, 2);
+    for _ in 0..10 {
+        lab.wait(20);
+        assert_eq!(lab.ask(1, b"get a\r\n"), b"END\r\n");
+    }
+    lab.turns(500);
+    assert!(lab.line(0).over && !lab.line(1).over);
+    assert_eq!(lab.server.app().cache.counters().idle_kicks, 1);
+}
+
+#[test]
+fn sizes_and_keys_are_listed_as_memcached_lists_them() {
+    for cores in [1, 3] {
+        let mut lab = Lab::with_cores(&config(MEMORY), 2, cores);
+        assert_eq!(text(&mut lab, "stats sizes\r\n"), "STAT sizes_status disabled\r\nEND\r\n");
+        assert_eq!(text(&mut lab, "stats sizes_enable\r\n"), "STAT sizes_status enabled\r\n");
+        let sets: String = (0..5_000).map(|n| format!("set key{n:04} 0 0 5 noreply\r\nhello\r\n")).collect();
+        lab.ask(0, sets.as_bytes());
+        text(&mut lab, &format!("set large 0 0 1000\r\n{}\r\n", "x".repeat(1_000)));
+        assert_eq!(text(&mut lab, "stats sizes\r\n"), "STAT 32 5000\r\nSTAT 1024 1\r\nEND\r\n");
+        assert_eq!(text(&mut lab, "stats sizes\r\n"), "STAT 32 5000\r\nSTAT 1024 1\r\nEND\r\n");
+        let listed = text(&mut lab, "stats cachedump 1 100\r\n");
+        assert_eq!(listed.lines().filter(|line| line.ends_with(" [5 b; 0 s]")).count(), 100, "{cores} cores");
+        assert!(listed.ends_with("END\r\n"));
+        assert_eq!(text(&mut lab, "stats cachedump 1 0\r\n").lines().count(), 5_002);
+        assert_eq!(text(&mut lab, "stats cachedump 2 0\r\n"), "END\r\n");
+        assert_eq!(text(&mut lab, "stats sizes_disable\r\n"), "STAT sizes_status disabled\r\n");
+    }
+    let mut lab = Lab::new(CacheConfig { dump: false, ..config(MEMORY) }, 1);
+    assert_eq!(text(&mut lab, "stats cachedump 1 1\r\n"), "CLIENT_ERROR stats cachedump not allowed\r\n");
+}
+
+#[test]
+fn connections_are_listed_and_watched() {
+    let mut lab = Lab::new(config(MEMORY), 100);
+    let listed = text(&mut lab, "stats conns\r\n");
+    let peers = listed.lines().filter(|line| line.contains(":addr tcp:198.18.0.3:")).count();
+    assert_eq!((peers, listed.lines().count()), (100, 401), "{listed}");
+    assert!(listed.contains("STAT 1:listen_addr tcp:198.18.0.2:11211\r\n") && listed.ends_with("END\r\n"));
+    assert_eq!(text(&mut lab, "watch connevents\r\n"), "OK\r\n");
+    lab.ask(1, b"quit\r\n");
+    let seen = String::from_utf8(std::mem::take(&mut lab.line(0).heard)).unwrap();
+    assert!(
+        seen.contains("type=conn_close rip=198.18.0.3 rport=") && seen.contains("reason=normal\n"),
+        "{seen}"
+    );
+}

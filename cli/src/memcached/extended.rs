@@ -1,6 +1,6 @@
 //! `-o`: the further options, none of which has a meaning here.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 /// Options of memcached 1.6.45 by what they are about; a `*` ends a family.
 const TAKEN: &[(&str, &[&str])] = &[
@@ -22,7 +22,6 @@ const TAKEN: &[(&str, &[&str])] = &[
             "no_modern",
         ],
     ),
-    ("items are not counted by size", &["track_sizes"]),
     (
         "buffers have their size from the start",
         &["read_buf_mem_limit", "resp_obj_mem_limit", "watcher_logbuf_size", "worker_logbuf_size"],
@@ -37,31 +36,44 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("items live in memory alone", &["ext_*"]),
     ("there is no TLS", &["ssl_*"]),
     ("there is no proxy", &["proxy_*"]),
-    ("idle connections stay open", &["idle_timeout"]),
 ];
 
-/// Notes on options that have no effect.
+/// What the options come to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Extended {
+    /// Seconds after which a silent connection is closed; 0 for never.
+    pub(super) idle_timeout: u32,
+    /// Whether `stats sizes` is on from the start.
+    pub(super) track_sizes: bool,
+    /// On options that have no effect.
+    pub(super) notes: Vec<String>,
+}
+
+/// Reads the options.
 ///
 /// # Errors
 ///
-/// An option that there is not, or one that is refused.
-pub(super) fn notes(options: &[String]) -> Result<Vec<String>> {
-    let mut notes = Vec::new();
+/// An option that there is not, one that is refused, or a number that is none.
+pub(super) fn read(options: &[String]) -> Result<Extended> {
+    let mut read = Extended::default();
     for option in options {
-        let name = option.split_once('=').map_or(option.as_str(), |(name, _)| name);
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
         if let Some(why) = find(REFUSED, name) {
-            // Off is what there is.
-            if option != "idle_timeout=0" {
-                bail!("-o {name} is refused: {why}");
-            }
-            continue;
+            bail!("-o {name} is refused: {why}");
         }
-        match find(TAKEN, name) {
-            Some(why) => notes.push(format!("-o {name}: {why} (it has no effect)")),
-            None => bail!("-o {option}: memcached has no such option"),
+        match name {
+            "idle_timeout" => {
+                read.idle_timeout =
+                    value.parse().with_context(|| format!("-o {option}: no number of seconds"))?;
+            }
+            "track_sizes" => read.track_sizes = true,
+            name => match find(TAKEN, name) {
+                Some(why) => read.notes.push(format!("-o {name}: {why} (it has no effect)")),
+                None => bail!("-o {option}: memcached has no such option"),
+            },
         }
     }
-    Ok(notes)
+    Ok(read)
 }
 
 fn find(table: &[(&'static str, &[&str])], name: &str) -> Option<&'static str> {
@@ -79,7 +91,14 @@ mod tests {
     use super::*;
 
     fn one(option: &str) -> Result<Vec<String>> {
-        notes(&[option.to_owned()])
+        read(&[option.to_owned()]).map(|read| read.notes)
+    }
+
+    #[test]
+    fn options_with_a_meaning_are_kept() {
+        let read = read(&["idle_timeout=60".to_owned(), "track_sizes".to_owned()]).unwrap();
+        assert_eq!(read, Extended { idle_timeout: 60, track_sizes: true, notes: Vec::new() });
+        assert!(one("idle_timeout=soon").is_err() && one("idle_timeout").is_err());
     }
 
     #[test]
@@ -91,10 +110,9 @@ mod tests {
 
     #[test]
     fn options_that_would_deceive_are_refused() {
-        for option in ["ext_path=/tmp/a:1G", "ssl_key=/tmp/a", "idle_timeout=60", "proxy_config=/tmp/a"] {
+        for option in ["ext_path=/tmp/a:1G", "ssl_key=/tmp/a", "proxy_config=/tmp/a"] {
             assert!(one(option).unwrap_err().to_string().contains("is refused"), "{option}");
         }
-        assert!(one("idle_timeout=0").unwrap().is_empty());
     }
 
     #[test]

@@ -261,7 +261,8 @@ fn plan(args: &Args) -> Result<Plan> {
     }
     let users = args.auth_file.as_deref().map(auth_file::read).transpose()?.unwrap_or_default();
     let mut notes = args.idle.notes();
-    notes.extend(extended::notes(&args.extended)?);
+    let extended = extended::read(&args.extended)?;
+    notes.extend(extended.notes);
 
     let device = &args.device;
     if !listen.addresses.is_empty() && (!device.addr.is_empty() || device.shared_address) {
@@ -321,6 +322,8 @@ fn plan(args: &Args) -> Result<Plan> {
         flush: !args.disable_flush_all,
         dump: !args.disable_dumping,
         watch: !args.disable_watch,
+        idle_timeout: extended.idle_timeout,
+        track_sizes: extended.track_sizes,
     };
     Ok(Plan { serve, settings, notes })
 }

@@ -91,17 +91,29 @@ pub(crate) struct CacheSettings {
     pub(crate) dump: bool,
     /// Whether clients may watch.
     pub(crate) watch: bool,
+    /// Seconds after which a silent connection is closed; 0 for never.
+    pub(crate) idle_timeout: u32,
+    /// Whether `stats sizes` is on from the start.
+    pub(crate) track_sizes: bool,
 }
 
 impl Default for CacheSettings {
     fn default() -> Self {
-        Self { protocol: Protocol::default(), users: Vec::new(), flush: true, dump: true, watch: true }
+        Self {
+            protocol: Protocol::default(),
+            users: Vec::new(),
+            flush: true,
+            dump: true,
+            watch: true,
+            idle_timeout: 0,
+            track_sizes: false,
+        }
     }
 }
 
 impl CacheSettings {
     fn flags(&self) -> Vec<Flag> {
-        let Self { protocol, users, flush, dump, watch } = self;
+        let Self { protocol, users, flush, dump, watch, idle_timeout, track_sizes } = self;
         let one = |text: String| vec![text];
         let all = [
             ("-B", "cache.protocol", one(protocol.to_toml().replace('"', ""))),
@@ -109,6 +121,8 @@ impl CacheSettings {
             ("-F", "cache.flush", one(flush.to_string())),
             ("-X", "cache.dump", one(dump.to_string())),
             ("-W", "cache.watch", one(watch.to_string())),
+            ("-o idle_timeout", "cache.idle_timeout", one(idle_timeout.to_string())),
+            ("-o track_sizes", "cache.track_sizes", one(track_sizes.to_string())),
         ];
         let flag = |(name, key, texts): (&str, &str, _)| Flag { name: name.into(), key: key.into(), texts };
         all.into_iter().map(flag).collect()

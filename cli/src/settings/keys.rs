@@ -256,6 +256,10 @@ pub(crate) const KEYS: &[Key<Settings>] = keys! { Settings;
     "cache.dump" => cache.config.dump; Restart
     "cache.watch" => cache.watch; Restart
     "cache.shutdown" => cache.config.shutdown; Restart
+    "cache.idle_timeout" => cache.config.idle_timeout; Restart
+    "cache.track_sizes" => cache.config.track_sizes; Restart
+    "cache.asks_max" => cache.config.asks_max in 16..=65_534; Restart
+    "cache.held_max" => cache.config.held_max in 4..; Restart
     "cache.tasks_max" => cache.config.tasks_max in 1..=65_534; Restart
     "cache.spills_max" => cache.config.spills_max in 1..; Restart
     "cache.udp_datagrams_max" => cache.config.udp_datagrams_max in 1..; Restart

@@ -48,6 +48,9 @@ pub(crate) fn command(model: &mut Model, command: &Command<'_>, out: &mut Vec<u8
         Command::Quit => return Next::Close,
         Command::Stats(Stats::Reset) => say(false, Outcome::Reset),
         Command::Stats(Stats::DetailOn | Stats::DetailOff) => say(false, Outcome::Ok),
+        Command::Stats(Stats::Sizes) => out.extend_from_slice(b"STAT sizes_status disabled\r\nEND\r\n"),
+        Command::Stats(Stats::SizesEnable) => out.extend_from_slice(b"STAT sizes_status enabled\r\n"),
+        Command::Stats(Stats::SizesDisable) => out.extend_from_slice(b"STAT sizes_status disabled\r\n"),
         // The model counts nothing.
         Command::Stats(_) => say(false, Outcome::End),
         Command::Crawler(Crawler::Metadump(_) | Crawler::Mgdump(_)) => say(false, Outcome::End),

@@ -14,7 +14,7 @@ use crate::cache::{StoreRequest, Stored};
 use crate::out::{OUT_MAX, Out};
 use crate::server::Server;
 use crate::store::Item;
-use crate::tasks::Reply;
+use crate::tasks::{Dump, Reply};
 
 /// Bytes of any answer but values and tables, at most.
 pub(crate) const ANSWER_MAX: usize = 1024;
@@ -44,10 +44,7 @@ pub(crate) enum Done {
     /// The connection watches from now on.
     Watch(freeway_memcache::text::Watch),
     /// A list of all items follows.
-    Dump {
-        /// As commands of the meta protocol.
-        as_commands: bool,
-    },
+    Dump(Dump),
 }
 
 /// Puts a value behind its head, which is in `out` from `start` on; what is too long follows later.

@@ -10,7 +10,8 @@ use super::{ANSWER_MAX, Done, value};
 use crate::cache::{Count, Counted, Deleted, Mode, StoreRequest, Stored};
 use crate::out::Out;
 use crate::server::Server;
-use crate::stats::{Report, TABLE_MAX};
+use crate::stats::TABLE_MAX;
+use crate::tasks::{Dump, What};
 
 /// Keys of a multi-get whose memory is asked for together.
 const BATCH: usize = 32;
@@ -182,12 +183,22 @@ impl Server {
                 Outcome::Ok.emit(out);
                 return Done::Answered;
             }
-            Stats::Cachedump { .. } | Stats::DetailDump => {}
-            Stats::General | Stats::Settings | Stats::Items | Stats::Slabs | Stats::Conns => {
-                self.table(stats, &mut |name, value| line(out, name, value));
+            Stats::Cachedump { .. } if !self.config.dump => {
+                out.put(b"CLIENT_ERROR stats cachedump not allowed\r\n");
+                return Done::Answered;
             }
-            Stats::Sizes | Stats::SizesEnable | Stats::SizesDisable => {
-                Report::sizes(&mut |name, value| line(out, name, value));
+            Stats::Cachedump { class: 1, limit } => return Done::Dump(Dump::new(What::Cachedump, limit)),
+            Stats::Cachedump { .. } | Stats::DetailDump => {}
+            Stats::Conns => return Done::Dump(Dump::new(What::Connections, 0)),
+            Stats::Sizes if self.sizes.is_on => return Done::Dump(Dump::new(What::Sizes, 0)),
+            Stats::Sizes => line(out, "sizes_status", "disabled"),
+            Stats::SizesEnable | Stats::SizesDisable => {
+                self.sizes.is_on = stats == Stats::SizesEnable;
+                line(out, "sizes_status", if self.sizes.is_on { "enabled" } else { "disabled" });
+                return Done::Answered;
+            }
+            Stats::General | Stats::Settings | Stats::Items | Stats::Slabs => {
+                self.table(stats, &mut |name, value| line(out, name, value));
             }
         }
         out.put(reply::END);
@@ -201,15 +212,14 @@ impl Server {
             Stats::Settings => report.settings(show),
             Stats::Items => report.items(show),
             Stats::Slabs => report.slabs(show),
-            Stats::Conns => {}
             _ => report.general(show),
         }
     }
 
     fn crawler(&mut self, out: &mut Out, crawler: Crawler<'_>) -> Done {
         match crawler {
-            Crawler::Metadump(_) => return Done::Dump { as_commands: false },
-            Crawler::Mgdump(_) => return Done::Dump { as_commands: true },
+            Crawler::Metadump(_) => return Done::Dump(Dump::new(What::Details, 0)),
+            Crawler::Mgdump(_) => return Done::Dump(Dump::new(What::Commands, 0)),
             // What has expired is given back without a crawler.
             Crawler::Enable
             | Crawler::Disable

@@ -5,16 +5,14 @@ use freeway::{Conn, ConnId, Instant, Post, Stack};
 use freeway_memcache::text::Watch;
 use freeway_memcache::text::reply::END;
 
-use super::letter::AnswerFlags;
+use super::letter::{AnswerFlags, LIST_HEAD};
 use super::parts::Is;
 use super::{AnswerHead, AskHead, Kind, LETTER_MAX, Peers, Sums};
 use crate::connection::{CacheServer, CacheState};
-use crate::tasks::{Asker, NONE};
+use crate::tasks::{Asker, NONE, What};
 
 /// Letters read before the connections that they are for go on.
 const BATCH: usize = 32;
-/// Connections that waited for room in a ring and are tried again in one turn.
-const RETRIES: usize = 64;
 
 /// How far what a connection is owed could be written.
 pub(crate) enum Owed {
@@ -41,13 +39,6 @@ impl CacheServer {
         let mut count = 0;
         for core in others {
             while self.read_answers(stack, core, &mut count, &state) {}
-        }
-        for _ in 0..self.stalled.len().min(RETRIES) {
-            let Some(id) = self.stalled.pop_front() else { break };
-            if let Some(mut conn) = stack.conn(id) {
-                state(conn.state()).set_stalled(false);
-                self.pump(&mut conn, &state);
-            }
         }
         count += self.engine.serve();
         self.update_if_watched();
@@ -150,9 +141,9 @@ impl CacheServer {
             }
             bytes = b"";
         } else if is.contains(Is::LIST) {
-            let (at, lines) = bytes.split_first_chunk::<8>()?;
-            self.list_on(number, u64::from_ne_bytes(*at), more);
-            bytes = lines;
+            let (at, lines) = bytes.split_first_chunk::<{ LIST_HEAD }>()?;
+            let is_shown = self.list_on(number, at, more, lines);
+            bytes = if is_shown { lines } else { b"" };
         } else {
             part.is.set(Is::MORE, more);
             if !more && !is.contains(Is::MORE) {
@@ -184,17 +175,22 @@ impl CacheServer {
         whole.then_some(id)
     }
 
-    /// A list of items goes on there, or with the next core.
-    fn list_on(&mut self, task: u16, at: u64, more: bool) {
-        let cores = self.engine.cores;
-        if let Some(task) = self.engine.tasks.get(task)
-            && let Some(dump) = &mut task.dump
-        {
-            (dump.segment, dump.offset) = (at as u32, (at >> 32) as u32);
-            if !more {
-                (dump.core, dump.segment, dump.offset) = ((dump.core + 1).min(cores), 0, 0);
-            }
+    /// A list of items goes on there, or with the next core. Whether what came of it is for the connection.
+    fn list_on(&mut self, task: u16, at: &[u8; LIST_HEAD], more: bool, lines: &[u8]) -> bool {
+        let dump = self.engine.tasks.get(task).and_then(|task| task.dump.as_mut());
+        let Some(dump) = dump else { return true };
+        let &[s0, s1, s2, s3, o0, o1, o2, o3, l0, l1, l2, l3] = at;
+        (dump.segment, dump.offset) =
+            (u32::from_ne_bytes([s0, s1, s2, s3]), u32::from_ne_bytes([o0, o1, o2, o3]));
+        dump.left = u32::from_ne_bytes([l0, l1, l2, l3]);
+        if !more {
+            dump.next_core();
         }
+        if dump.what == What::Sizes {
+            self.engine.server.sizes.add_all(lines);
+            return false;
+        }
+        true
     }
 
     /// Writes what a connection is owed, as far as it has come and TCP takes it.

@@ -296,17 +296,21 @@ impl Engine {
             | Step::Binary(binary::Request { command: binary::Command::Flush { .. }, .. }) => {
                 (self.server.config.flush, false)
             }
-            Step::Text(text::Command::CacheMemlimit { .. } | text::Command::Stats(Stats::Reset))
+            Step::Text(
+                text::Command::CacheMemlimit { .. }
+                | text::Command::Stats(Stats::Reset | Stats::SizesEnable | Stats::SizesDisable),
+            )
             | Step::Binary(binary::Request { command: binary::Command::Stat { name: b"reset" }, .. }) => {
                 (true, false)
             }
-            Step::Text(text::Command::Stats(_))
-            | Step::Binary(binary::Request { command: binary::Command::Stat { .. }, .. }) => (false, true),
             Step::Text(
-                text::Command::Watch(_)
+                text::Command::Stats(Stats::Sizes | Stats::Conns | Stats::Cachedump { .. })
+                | text::Command::Watch(_)
                 | text::Command::Shutdown { .. }
                 | text::Command::Crawler(Crawler::Metadump(_) | Crawler::Mgdump(_)),
             ) => (false, false),
+            Step::Text(text::Command::Stats(_))
+            | Step::Binary(binary::Request { command: binary::Command::Stat { .. }, .. }) => (false, true),
             _ => return Routed::Here,
         };
         if !self.tasks.queue(state.task).is_empty() {
@@ -388,8 +392,9 @@ impl Engine {
         let Some(dump) = self.tasks.get(state.task).and_then(|task| task.dump) else { return false };
         self.asker = Some(Asker::Conn(conn));
         let mut head = AskHead::new(Kind::Dump, 0);
-        head.flags.set(AskFlags::COMMANDS, dump.as_commands);
-        (head.number, head.hash) = (dump.segment, FlowHash(u64::from(dump.offset)));
+        head.flags = AskFlags::of_list(dump.what);
+        let rest = u64::from(dump.offset) | u64::from(dump.left) << 32;
+        (head.number, head.hash) = (dump.segment, FlowHash(rest));
         let Some(ticket) = self.ask(state, dump.core, head, [b"", b""]) else { return false };
         if let Some(part) = self.parts.get(ticket) {
             part.is |= Is::LIST;

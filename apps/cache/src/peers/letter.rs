@@ -10,6 +10,11 @@
 use bitflags::bitflags;
 use freeway_base::FlowHash;
 
+use crate::tasks::What;
+
+/// Bytes before a piece of a list: segment and offset where it goes on, and how many items may be in it.
+pub(crate) const LIST_HEAD: usize = 12;
+
 /// What a core asks of another one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -61,8 +66,10 @@ bitflags! {
         const TOUCH = 1 << 1;
         /// It is the last of its get.
         const END = 1 << 2;
-        /// Items are listed as commands.
-        const COMMANDS = 1 << 3;
+        /// What is listed, one of four.
+        const LIST_LOW = 1 << 3;
+        /// The same, the higher bit.
+        const LIST_HIGH = 1 << 4;
     }
 }
 
@@ -74,6 +81,21 @@ pub(crate) struct AskHead {
     pub(crate) ticket: u16,
     pub(crate) number: u32,
     pub(crate) hash: FlowHash,
+}
+
+impl AskFlags {
+    pub(crate) const fn of_list(what: What) -> Self {
+        Self::from_bits_truncate((what as u8) << 3)
+    }
+
+    pub(crate) const fn list(self) -> What {
+        match (self.contains(Self::LIST_HIGH), self.contains(Self::LIST_LOW)) {
+            (false, false) => What::Details,
+            (false, true) => What::Commands,
+            (true, false) => What::Cachedump,
+            (true, true) => What::Sizes,
+        }
+    }
 }
 
 impl AskHead {
@@ -113,8 +135,7 @@ bitflags! {
     /// What an answer is.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub(crate) struct AnswerFlags: u8 {
-        /// The value goes on: the rest is to be pulled. Of a list: there are more items, from the numbers in its first 8
-        /// bytes on.
+        /// The value goes on: the rest is to be pulled. Of a list: there are more items, from the numbers in its head on.
         const MORE = 1;
         /// A line for watchers, not an answer; the number says for which.
         const LINE = 1 << 1;
@@ -156,6 +177,13 @@ impl AnswerHead {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_listed_is_read_as_it_was_written() {
+        for what in [What::Details, What::Commands, What::Cachedump, What::Sizes] {
+            assert_eq!(AskFlags::of_list(what).list(), what);
+        }
+    }
 
     #[test]
     fn heads_are_read_as_they_were_written() {

@@ -5,7 +5,7 @@ use freeway_memcache::text::Watch;
 use freeway_memcache::text::reply::END;
 use freeway_memcache::{Decoder, Protocol, Refusal, Sink};
 
-use super::letter::AskFlags;
+use super::letter::{AskFlags, LIST_HEAD};
 use super::{AnswerFlags, AnswerHead, AskHead, Guest, Kind, LETTER_MAX, Peers, Sums};
 use crate::answer::Done;
 use crate::connection::CacheState;
@@ -190,14 +190,18 @@ impl Engine {
     }
 
     fn list(&mut self, head: &AskHead, send: &mut dyn FnMut(AnswerFlags, &[u8])) {
-        let as_commands = head.flags.contains(AskFlags::COMMANDS);
-        let mut dump = Dump { core: 0, segment: head.number, offset: head.hash.0 as u32, as_commands };
+        let (offset, left) = (head.hash.0 as u32, (head.hash.0 >> 32) as u32);
+        let mut dump = Dump { what: head.flags.list(), core: 0, segment: head.number, offset, left };
         self.out.begin(LETTER_MAX);
         // Where the list goes on, written last.
-        self.out.put(&[0; 8]);
-        let more = self.server.list(&mut self.out, &mut dump);
-        let at = u64::from(dump.segment) | u64::from(dump.offset) << 32;
-        self.out.overwrite(&at.to_ne_bytes());
+        self.out.put(&[0; LIST_HEAD]);
+        let more = self.server.list_for(&mut self.out, &mut dump);
+        let Dump { segment, offset, left, .. } = dump;
+        let mut at = [0; LIST_HEAD];
+        at.as_chunks_mut::<4>().0.iter_mut().zip([segment, offset, left]).for_each(|(place, number)| {
+            *place = number.to_ne_bytes();
+        });
+        self.out.overwrite(&at);
         send(if more { AnswerFlags::MORE } else { AnswerFlags::empty() }, self.out.data());
     }
 }

@@ -54,6 +54,10 @@ impl Application for App {
         self.cache.pump(&mut conn, |state| state);
     }
 
+    fn timer(&mut self, mut conn: Conn<'_, CacheState>) {
+        self.cache.timer(&mut conn);
+    }
+
     fn closed(&mut self, _stack: &mut Stack<CacheState>, ended: Ended<CacheState>) {
         self.cache.closed(ended.state);
     }
