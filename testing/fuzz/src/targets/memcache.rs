@@ -1,11 +1,14 @@
 //! memcached's protocols, carried out on a model: however the bytes are split, the answers are the same.
 //!
-//! The first byte of an input says how long the pieces are that the rest arrives in.
+//! The first byte of an input says how long the pieces are that the rest arrives in. Short inputs also arrive in two pieces,
+//! split at every position.
 
 use freeway_memcache::udp::{FRAME_LEN, Frame};
 use freeway_memcache::{Decoder, Limits, Protocol, Step, text};
 use freeway_memcached::{Model, Session};
 
+/// Inputs of at most so many bytes are split everywhere.
+const SHORT: usize = 64;
 /// Values over this are refused, so that inputs reach what happens then.
 const ITEM_MAX: u32 = 100;
 
@@ -52,19 +55,27 @@ fn model() -> Model {
 }
 
 fn same_however_split(first: u8, bytes: &[u8], start: impl Fn() -> Session) {
-    let (mut whole, mut whole_model, mut whole_answer) = (start(), model(), Vec::new());
-    whole.feed(&mut whole_model, bytes, &mut whole_answer);
-
-    let (mut split, mut split_model, mut split_answer) = (start(), model(), Vec::new());
+    let whole = answer(&start, [bytes]);
     let size = usize::from(first & 0x7f).max(1);
+    assert_eq!(whole, answer(&start, bytes.chunks(size)), "in pieces of {size} bytes");
+    if bytes.len() <= SHORT {
+        for at in 1..bytes.len() {
+            let (one, other) = bytes.split_at(at);
+            assert_eq!(whole, answer(&start, [one, other]), "split at {at}");
+        }
+    }
+}
+
+/// What is answered to these pieces, and whether the connection is over.
+fn answer<'a>(start: impl Fn() -> Session, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, bool) {
+    let (mut session, mut model, mut answer) = (start(), model(), Vec::new());
     let mut unread = Vec::new();
-    for piece in bytes.chunks(size) {
+    for piece in pieces {
         unread.extend_from_slice(piece);
-        let used = split.feed(&mut split_model, &unread, &mut split_answer);
+        let used = session.feed(&mut model, &unread, &mut answer);
         unread.drain(..used);
     }
-    assert_eq!(whole_answer, split_answer, "in pieces of {size} bytes");
-    assert_eq!(whole.is_closed(), split.is_closed());
+    (answer, session.is_closed())
 }
 
 /// Every step is what its documentation promises, and the decoder comes to an end.
