@@ -106,7 +106,7 @@ impl Application for Cached {
     fn datagram(&mut self, stack: &mut Stack<State>, datagram: Datagram) {
         match &mut self.cache {
             Some(cache) if Service::of(datagram.service) == Some(Service::CacheUdp) => {
-                cache.datagram(stack, &datagram);
+                cache.datagram(stack, datagram);
             }
             _ => self.services.datagram(stack, datagram),
         }

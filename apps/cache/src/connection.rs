@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 
 use arrayvec::ArrayVec;
-use freeway::{Conn, ConnId, Duration, Instant, Post, PostCounters, Stack};
+use freeway::{Conn, ConnId, Datagram, Duration, Instant, Post, PostCounters, Stack};
 use freeway_base::{FlowHash, HashKey};
 use freeway_memcache::text::Watch;
 use freeway_memcache::text::reply::Outcome;
@@ -107,6 +107,8 @@ pub struct CacheServer {
     pub(crate) answer: Box<[u8]>,
     /// Connections with requests whose memory has been asked for.
     waiting: ArrayVec<(ConnId, FlowHash), BATCH>,
+    /// Datagrams, the same.
+    pub(crate) datagrams: ArrayVec<(Datagram, FlowHash), BATCH>,
     /// Connections that watch, and what.
     pub(crate) watchers: ArrayVec<(ConnId, Watch), WATCHERS>,
     /// Connections that wait for another turn: for room in a ring or an answer's buffer, or because they did much. Each once.
@@ -145,6 +147,7 @@ impl CacheServer {
             scratch: vec![0; scratch].into_boxed_slice(),
             answer: vec![0; answer].into_boxed_slice(),
             waiting: ArrayVec::new(),
+            datagrams: ArrayVec::new(),
             watchers: ArrayVec::new(),
             stalled,
             seen: now,
@@ -273,6 +276,7 @@ impl CacheServer {
         state: impl Fn(&mut S) -> &mut CacheState,
     ) {
         self.tick(now);
+        self.answer_datagrams(stack);
         self.answer_waiting(stack, &state);
         self.retry(stack, &state);
         self.engine.server.cache.maintain(RECORDS_PER_TURN);
@@ -500,6 +504,8 @@ impl CacheServer {
             }
             match next {
                 Next::More if used == 0 => return Stopped::Hungry,
+                // The usual end: nothing is left to read or to send.
+                Next::More if used == available && state.task == NONE => return Stopped::Hungry,
                 Next::More | Next::Full => {}
                 Next::Wait => return self.wait(conn, state),
                 Next::Close if self.is_owed(state) => {
@@ -727,7 +733,7 @@ fn is_finished<S: Copy + Default + 'static>(conn: &Conn<'_, S>) -> bool {
 }
 
 /// The key of the first request, if it is seen at a glance: its memory is asked for before it is read in earnest.
-fn first_key(bytes: &[u8]) -> Option<&[u8]> {
+pub(crate) fn first_key(bytes: &[u8]) -> Option<&[u8]> {
     let rest = match bytes {
         [b'g', b'e', b't', b' ', rest @ ..] | [b's', b'e', b't', b' ', rest @ ..] => rest,
         [b'm', b'g' | b's' | b'd' | b'a', b' ', rest @ ..] => rest,

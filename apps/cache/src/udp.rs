@@ -8,7 +8,7 @@ use freeway_memcache::text::reply::END;
 use freeway_memcache::udp::{DATAGRAM_MAX, FRAME_LEN, Frame, datagrams};
 use freeway_memcache::{Decoder, Refusal, Sink};
 
-use crate::connection::{CacheServer, CacheState};
+use crate::connection::{CacheServer, CacheState, first_key};
 use crate::engine::{Engine, Next, RESERVE};
 use crate::out::OUT_MAX;
 use crate::peers::parts::Is;
@@ -37,9 +37,32 @@ enum Unsent {
 }
 
 impl CacheServer {
-    /// Answers a datagram.
-    pub fn datagram<S: Copy + Default + 'static>(&mut self, stack: &mut Stack<S>, datagram: &Datagram) {
+    /// A datagram has arrived: it is answered now, or with others in this turn, once what it needs has come from memory.
+    pub fn datagram<S: Copy + Default + 'static>(&mut self, stack: &mut Stack<S>, datagram: Datagram) {
         self.tick(stack.now());
+        let request = datagram.packet.data().get(FRAME_LEN..).unwrap_or(&[]);
+        let Some(hash) = first_key(request).map(|key| self.engine.server.hash(key)) else {
+            self.answer_datagram(stack, &datagram);
+            return;
+        };
+        self.engine.server.cache.store.prefetch(hash);
+        self.datagrams.push((datagram, hash));
+        if self.datagrams.is_full() {
+            self.answer_datagrams(stack);
+        }
+    }
+
+    /// Answers the datagrams that wait for their memory.
+    pub(crate) fn answer_datagrams<S: Copy + Default + 'static>(&mut self, stack: &mut Stack<S>) {
+        for (_, hash) in &self.datagrams {
+            self.engine.server.cache.store.prefetch_item(*hash);
+        }
+        for (datagram, _) in core::mem::take(&mut self.datagrams) {
+            self.answer_datagram(stack, &datagram);
+        }
+    }
+
+    fn answer_datagram<S: Copy + Default + 'static>(&mut self, stack: &mut Stack<S>, datagram: &Datagram) {
         let Server { counters, config, .. } = &mut self.engine.server;
         counters.datagrams += 1;
         // Nobody logs in by datagram.

@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod model;
+#[allow(dead_code)]
 mod trace;
 
 use freeway_base::HashKey;

@@ -67,6 +67,15 @@ pub const TRACES: [Trace; 9] = [
 ];
 
 impl Trace {
+    /// Traces of many keys, for a store of a gibibyte.
+    pub fn large() -> [Self; 2] {
+        let large = Self { requests: 12_000_000, keys: 8_000_000, sizes: Sizes::Spread(20, 2_000), ..PLAIN };
+        [
+            Self { name: "Zipf 1.0, 8,000,000 keys, 20 B to 2 KB", ..large },
+            Self { name: "the same, a third is scans", scan: Some((800_000, 400_000)), ..large },
+        ]
+    }
+
     /// The requests, the same ones each time.
     pub fn requests(&self) -> impl Iterator<Item = Request> + use<> {
         let trace = *self;

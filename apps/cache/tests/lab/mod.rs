@@ -63,7 +63,7 @@ impl Application for App {
     }
 
     fn datagram(&mut self, stack: &mut Stack<CacheState>, datagram: Datagram) {
-        self.cache.datagram(stack, &datagram);
+        self.cache.datagram(stack, datagram);
     }
 }
 
