@@ -68,7 +68,9 @@ fn a_usual_line_says_what_it_says_there() {
             users: Vec::new(),
             flush: false,
             dump: false,
-            watch: false
+            watch: false,
+            idle_timeout: 0,
+            track_sizes: false,
         }
     );
     Serve::try_parse_from(plan.serve).unwrap();
