@@ -153,7 +153,7 @@ pub use freeway_mem as mem;
 pub use freeway_mem::{HugePages, Packet, PacketPool, RxBurst, SharedPacket, TxBurst};
 pub use freeway_port as port;
 pub use freeway_runtime::{
-    Bell, BuildError, Clock, Core, CorePanic, CoreStats, Idle, MailConfig, Mailboxes, Monotonic, Relay,
+    Bell, BuildError, Clock, Core, CorePanic, CoreStats, Idle, MailConfig, Mailboxes, Monotonic, Observer, Relay,
     RemotePort, Running, Runtime, RuntimeConfig, Seat, Stage, StartError, StatsReader, StopHandle, Turn,
     Woke, allowed_cpus,
 };
