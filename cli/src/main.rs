@@ -50,6 +50,10 @@ enum Command {
     Demo(demo::Args),
     /// Shows a running server: its cores' traffic, load, cycles, drops and tables.
     Top(ask::TopArgs),
+    /// Shows the sockets of a running server: connections, listeners, UDP.
+    Ss(ask::SsArgs),
+    /// Captures the frames of a running server into a file that Wireshark opens.
+    Pcap(ask::PcapArgs),
     /// Prints all counters of a running server.
     Stats(ask::StatsArgs),
     /// Prints the cycles that each frame costs a running server, by stage.
@@ -69,6 +73,8 @@ fn main() -> ExitCode {
         Command::Memcached(args) => memcached::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Top(args) => ask::top(&args),
+        Command::Ss(args) => ask::ss(&args),
+        Command::Pcap(args) => ask::pcap(&args),
         Command::Stats(args) => ask::stats(&args),
         Command::Cycles(args) => ask::cycles(&args),
         Command::Reload(args) => ask::reload(&args),

@@ -2,7 +2,9 @@
 
 mod cycles;
 mod reload;
+mod pcap;
 mod screen;
+mod ss;
 mod stats;
 mod top;
 
@@ -13,6 +15,8 @@ use freeway_control::{Client, admin};
 
 pub(crate) use cycles::Args as CyclesArgs;
 pub(crate) use reload::Args as ReloadArgs;
+pub(crate) use pcap::Args as PcapArgs;
+pub(crate) use ss::Args as SsArgs;
 pub(crate) use stats::Args as StatsArgs;
 pub(crate) use top::Args as TopArgs;
 
@@ -45,4 +49,12 @@ pub(crate) fn cycles(args: &CyclesArgs) -> Result<()> {
 
 pub(crate) fn top(args: &TopArgs) -> Result<()> {
     top::run(args)
+}
+
+pub(crate) fn ss(args: &SsArgs) -> Result<()> {
+    ss::run(args)
+}
+
+pub(crate) fn pcap(args: &PcapArgs) -> Result<()> {
+    pcap::run(args)
 }

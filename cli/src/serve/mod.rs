@@ -175,7 +175,7 @@ fn admin(
     };
     let reloader = reloader.clone();
     let actions = Actions { reload: Some(Box::new(move || reloader.reload())) };
-    match AdminServer::open_with(&path, running.stats_reader(), ready, actions) {
+    match AdminServer::open_with(&path, running.observer(), ready, actions) {
         Ok(server) => Ok(Some(server)),
         Err(error) if asked => Err(error.into()),
         Err(error) => {

@@ -153,9 +153,9 @@ pub use freeway_mem as mem;
 pub use freeway_mem::{HugePages, Packet, PacketPool, RxBurst, SharedPacket, TxBurst};
 pub use freeway_port as port;
 pub use freeway_runtime::{
-    Bell, BuildError, Clock, Core, CorePanic, CoreStats, Idle, MailConfig, Mailboxes, Monotonic, Observer, Relay,
-    RemotePort, Running, Runtime, RuntimeConfig, Seat, Stage, StartError, StatsReader, StopHandle, Turn,
-    Woke, allowed_cpus,
+    Bell, BuildError, Clock, Core, CorePanic, CoreStats, Idle, MailConfig, Mailboxes, Monotonic, Observer,
+    Relay, RemotePort, Running, Runtime, RuntimeConfig, Seat, Stage, StartError, StatsReader, StopHandle,
+    Turn, Woke, allowed_cpus,
 };
 pub use freeway_stack::net::{Cidr, IcmpKind, IfaceId, Route, Unreachable};
 pub use freeway_stack::udp::{BindError, Datagram, UdpId};
