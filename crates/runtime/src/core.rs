@@ -152,17 +152,19 @@ impl<A: Application> Core<A> {
         watch.lap(Stage::Rx);
 
         turn.timers = self.stack.expire(now, TIMERS_PER_TURN);
-        if let Some(look) = &mut self.look
-            && look.is_wanted()
-            && look.turn(now, &self.stack)
-        {
-            self.links.iter_mut().for_each(Link::begin_capture);
-        }
         watch.lap(Stage::Timers);
         turn.events = self.stack.dispatch(now, &mut self.app);
         watch.lap(Stage::App);
         self.stack.output(now);
         watch.lap(Stage::Output);
+        if let Some(look) = &mut self.look
+            && look.is_wanted()
+        {
+            if look.turn(now, &self.stack) {
+                self.links.iter_mut().for_each(Link::begin_capture);
+            }
+            watch.lap(Stage::Timers);
+        }
 
         for link in &mut self.links {
             turn.sent += link.transmit(now, &mut self.stack, &mut self.mail.counters, &mut self.look);
