@@ -15,6 +15,7 @@ mod doctor;
 mod http;
 mod memcached;
 mod memif;
+mod metrics;
 mod open;
 mod orders;
 mod serve;

@@ -14,12 +14,14 @@
 //! | [`rates`] | what happened between two of them |
 //! | [`sockets`] | which sockets are wanted, and what is said of each |
 //! | [`capture`] | frames as they pass, as a pcapng file |
+//! | [`metrics`] | the same for Prometheus and for browsers |
 //! | [`admin`] | the Unix socket by which they are asked for: its server and its client |
 
 #![forbid(unsafe_code)]
 
 pub mod admin;
 pub mod capture;
+pub mod metrics;
 pub mod rates;
 pub mod snapshot;
 pub mod sockets;

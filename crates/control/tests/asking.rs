@@ -167,8 +167,11 @@ fn sockets_are_shown_by_filter_family_and_state() {
     bench.end();
 }
 
+/// A frame of a capture: when it passed, how long it was, and what was kept of it.
+type Frame = (Duration, u32, Vec<u8>);
+
 /// The frames of a capture, how many the file says were taken, and dropped.
-fn read(file: &[u8]) -> (Vec<(Duration, u32, Vec<u8>)>, u64, u64) {
+fn read(file: &[u8]) -> (Vec<Frame>, u64, u64) {
     let mut reader = PcapNgReader::new(file).unwrap();
     let (mut frames, mut taken, mut dropped) = (Vec::new(), 0, 0);
     while let Some(block) = reader.next_block() {

@@ -45,6 +45,7 @@ pub(crate) fn tell(client: &UnixStream, observer: &Observer, wanted: &Wanted) ->
         Ok(opened) => opened,
         Err(reason) => return say(client, &Answer::Error(reason)),
     };
+    tracing::info!(filter = %wanted.filter, snap_len, "a capture begins");
     let interfaces = sources.iter().flat_map(|source| names(observer, source.core)).collect();
     say(client, &Answer::Capture(Begun { interfaces, snap_len }))?;
 
@@ -87,6 +88,9 @@ pub(crate) fn tell(client: &UnixStream, observer: &Observer, wanted: &Wanted) ->
         let (taken, dropped) = source.frames.counts();
         file.counts(source.first, &Counts { span: (since_1970, ended), taken, dropped })?;
     }
+    let counts = sources.iter().map(|source| source.frames.counts());
+    let (taken, dropped) = counts.fold((0, 0), |sum, counts| (sum.0 + counts.0, sum.1 + counts.1));
+    tracing::info!(taken, dropped, "a capture has ended");
     file.flush()?;
     client.shutdown(Shutdown::Write)
 }

@@ -24,6 +24,7 @@ const FLUSH: u64 = 1 << 20;
 ///
 /// The client has gone.
 pub(crate) fn tell(client: impl Write, observer: &Observer, wanted: &Wanted) -> io::Result<()> {
+    tracing::debug!(filter = %wanted.filter, "sockets are asked for");
     let mut out = BufWriter::with_capacity(BUFFER, client);
     let answer = match show(&mut out, observer, wanted)? {
         Ok(summary) => Answer::Sockets(summary),
