@@ -65,7 +65,18 @@ enum Command {
     Doctor(doctor::Args),
 }
 
+/// What happens beside the data path is told on standard error, from the level that `FREEWAY_LOG` names: `warn` unless it
+/// says, `debug`, `freeway_control=debug` and the like.
+fn log() {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_env_var("FREEWAY_LOG")
+        .with_default_directive(tracing::Level::WARN.into())
+        .from_env_lossy();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
 fn main() -> ExitCode {
+    log();
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Bench(args) => bench::run(&args),
