@@ -461,6 +461,8 @@ mod tests {
     use alloc::string::ToString;
     use alloc::vec;
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::facts::Facts;
 
@@ -620,6 +622,65 @@ mod tests {
             let error = filter.parse::<Program>().unwrap_err();
             assert_eq!(error.column, column, "{filter}: {error}");
             assert!(error.to_string().contains(part), "{filter}: {error}");
+        }
+    }
+
+    /// Words of the language, and others.
+    fn soup() -> impl Strategy<Value = String> {
+        const WORDS: [&str; 34] = [
+            "ip",
+            "ip6",
+            "arp",
+            "tcp",
+            "udp",
+            "icmp",
+            "host",
+            "net",
+            "port",
+            "portrange",
+            "src",
+            "dst",
+            "vlan",
+            "ether",
+            "less",
+            "greater",
+            "and",
+            "or",
+            "not",
+            "&&",
+            "||",
+            "!",
+            "(",
+            ")",
+            "80",
+            "1-2",
+            "198.18.0.1",
+            "198.18.0.0/15",
+            "2001:db8::/32",
+            "tcp[tcpflags]",
+            "&",
+            "!=",
+            "tcp-syn",
+            "\u{e9}",
+        ];
+        proptest::collection::vec(proptest::sample::select(&WORDS[..]), 0..12)
+            .prop_map(|words| words.join(" "))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(4_000) })]
+
+        #[test]
+        fn any_text_is_understood_or_refused_within_it(text in prop_oneof![soup(), any::<String>()]) {
+            let tcp = frame(Some(7), 6, A, B, (4_000, 80));
+            match text.parse::<Expr>() {
+                Ok(expr) => {
+                    let program = Program::compile(&expr);
+                    prop_assert!(program.len() <= TESTS_MAX);
+                    prop_assert_eq!(program.takes(&tcp), expr.takes(&Facts::of(&tcp)));
+                }
+                Err(error) => prop_assert!((1..=text.len() + 1).contains(&error.column), "{}", error),
+            }
         }
     }
 

@@ -158,6 +158,7 @@ pub use freeway_runtime::{
     Turn, Woke, allowed_cpus,
 };
 pub use freeway_stack::net::{Cidr, IcmpKind, IfaceId, Route, Unreachable};
+pub use freeway_stack::rows::Tables;
 pub use freeway_stack::udp::{BindError, Datagram, UdpId};
 pub use freeway_stack::{
     AcceptLimits, Application, CloseReason, ConfigureError, Conn, ConnId, ConnectConfig, ConnectError,

@@ -12,7 +12,7 @@ use freeway_stack::{Application, Stack, StackCounters};
 use crate::link::Link;
 use crate::look::Look;
 use crate::mailbox::{IFACE_MAX, Mailboxes};
-use crate::observer::{Desk, LinkInfo};
+use crate::observer::{Desk, LinkInfo, Observer};
 use crate::remote::Relay;
 use crate::sleep::LINKS_MAX;
 use crate::stage::{Bursts, Stage, Stages, Stopwatch};
@@ -182,6 +182,12 @@ impl<A: Application> Core<A> {
             self.started = true;
             self.app.start(&mut self.stack, now);
         }
+    }
+
+    /// Lets the core be looked at, for whoever polls it without a [`Runtime`](crate::Runtime), which does so by itself. Its
+    /// sockets and frames are shown; its counters are published by a runtime only.
+    pub fn observer(&mut self) -> Observer {
+        Observer::of(vec![Arc::new(self.observed())])
     }
 
     /// Lets the core be looked at while it runs, by what is returned.

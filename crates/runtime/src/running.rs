@@ -155,7 +155,7 @@ impl fmt::Debug for Running {
 }
 
 /// Reads the cores' counters. Clones read the same ones.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct StatsReader {
     boards: Vec<Arc<Board>>,
 }

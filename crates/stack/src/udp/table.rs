@@ -114,7 +114,7 @@ impl Table {
     /// The socket at `place` of the table: its address, port and service. `Err` beyond the last.
     pub(super) fn at(&self, place: usize) -> Result<Option<(Option<IpAddr>, u16, u16)>, ()> {
         let place = self.places.get(place).ok_or(())?;
-        Ok(place.bound.map(|bound| (bound.addr, bound.port, bound.service)))
+        Ok(place.bound.map(|bound| (bound.addr.map(IpAddr::from), bound.port, bound.service)))
     }
 
     #[inline]

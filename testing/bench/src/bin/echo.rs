@@ -43,6 +43,9 @@ struct Args {
     /// The ratio of the medians is what observation costs.
     #[arg(long)]
     watched: bool,
+    /// The same, and every socket shown over and over.
+    #[arg(long)]
+    listed: bool,
     /// Print one JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -94,20 +97,20 @@ fn main() -> Result<()> {
     let ramp = (begun.elapsed() - laid_out).as_secs_f64();
     gauge.order(Work::Requests(requests));
     sleep(Duration::from_millis(500));
-    let (mut runs, mut watched) = (Vec::new(), Vec::new());
+    let (mut runs, mut watched, mut rows) = (Vec::new(), Vec::new(), 0);
     for _ in 0..args.runs.max(1) {
         runs.push(measure(&pair, &gauge, args.seconds)?);
-        if args.watched {
-            let watching = Watching::start(pair.server_observer())?;
+        if args.watched || args.listed {
+            let watching = Watching::start(pair.server_observer(), args.listed)?;
             watched.push(measure(&pair, &gauge, args.seconds)?);
-            drop(watching);
+            rows += watching.rows();
         }
     }
     let failed = gauge.read().failed;
     ensure!(failed == 0, "{failed} connections failed");
     let alone = median(&mut runs).requests_per_s;
     report(&args, ramp, runs);
-    if args.watched {
+    if !watched.is_empty() {
         let seen = median(&mut watched).requests_per_s;
         let rates =
             |runs: &[Run]| runs.iter().map(|run| format!("{:.0}", run.requests_per_s)).collect::<Vec<_>>();
@@ -116,6 +119,9 @@ fn main() -> Result<()> {
             seen / alone,
             rates(&watched).join(" ")
         );
+        if args.listed {
+            eprintln!("sockets shown   {:.0} a second", rows as f64 / (args.seconds * watched.len() as f64));
+        }
     }
     pair.stop().map_err(plain)?;
     Ok(())
