@@ -284,8 +284,14 @@ impl Services {
         let Listen { service, addr, port, tcp, limits, cookies } = listen;
         let mut open = Open { listen, listener: None, socket: None };
         if service.has_tcp() {
-            let config =
-                ListenConfig { service: service as u16, addr, tcp, limits, cookies, ..ListenConfig::new(port) };
+            let config = ListenConfig {
+                service: service as u16,
+                addr,
+                tcp,
+                limits,
+                cookies,
+                ..ListenConfig::new(port)
+            };
             let listener = stack.listen(&config);
             open.listener = Some(listener.map_err(|error| format!("{} on {port}: {error}", service.name()))?);
         }

@@ -1,8 +1,8 @@
 //! Commands that ask a running server by its admin socket.
 
 mod cycles;
-mod reload;
 mod pcap;
+mod reload;
 mod screen;
 mod ss;
 mod stats;
@@ -14,8 +14,8 @@ use anyhow::Result;
 use freeway_control::{Client, admin};
 
 pub(crate) use cycles::Args as CyclesArgs;
-pub(crate) use reload::Args as ReloadArgs;
 pub(crate) use pcap::Args as PcapArgs;
+pub(crate) use reload::Args as ReloadArgs;
 pub(crate) use ss::Args as SsArgs;
 pub(crate) use stats::Args as StatsArgs;
 pub(crate) use top::Args as TopArgs;

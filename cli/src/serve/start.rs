@@ -16,8 +16,8 @@ use super::plan::{Plan, Way};
 use crate::cached::Cached;
 use crate::device::Cidr;
 use crate::http::{Helpers, Http};
-use crate::open::{MakePort, Opened};
 use crate::metrics::Metrics;
+use crate::open::{MakePort, Opened};
 use crate::orders::Order;
 use crate::services::{Service, Services};
 
@@ -89,31 +89,32 @@ pub(super) fn start(
 
     // One order waits while another is obeyed.
     let (orders, inboxes): (Vec<_>, Vec<Consumer<Box<Order>>>) = (0..cores).map(|_| spsc(2)).unzip();
-    let builders = shares.into_iter().zip(parts).zip(inboxes).map(|((shares, (parts, of_metrics)), inbox)| {
-        let (host, listens, ending) = (host.clone(), listens.clone(), Arc::clone(ending));
-        let cache = cache.clone();
-        move |seat: Seat| -> Result<_, BuildError> {
-            let mut routes = Vec::new();
-            let mut interfaces = Vec::new();
-            for (number, share) in shares.into_iter().enumerate() {
-                routes.extend(share.ways.iter().map(|way| (IfaceId(number as u8), *way)));
-                interfaces.push(interface(share));
+    let builders =
+        shares.into_iter().zip(parts).zip(inboxes).map(|((shares, (parts, of_metrics)), inbox)| {
+            let (host, listens, ending) = (host.clone(), listens.clone(), Arc::clone(ending));
+            let cache = cache.clone();
+            move |seat: Seat| -> Result<_, BuildError> {
+                let mut routes = Vec::new();
+                let mut interfaces = Vec::new();
+                for (number, share) in shares.into_iter().enumerate() {
+                    routes.extend(share.ways.iter().map(|way| (IfaceId(number as u8), *way)));
+                    interfaces.push(interface(share));
+                }
+                let services = Services::on(listens, Some(parts)).metrics(of_metrics);
+                let services = services.orders(inbox).ending(ending);
+                let now = seat.now();
+                let cache = match cache {
+                    Some(cache) => Some(CacheServer::new(cache, Secrets::random()?.flow_key, now)?),
+                    None => None,
+                };
+                let services = Cached::new(services, cache, seat.stop.clone());
+                let mut core = host.build(seat.mailboxes, now, services, interfaces)?;
+                for (iface, (network, gateway)) in routes {
+                    core.stack_mut().net.add_route(network, Some(gateway), iface)?;
+                }
+                Ok(core)
             }
-            let services = Services::on(listens, Some(parts)).metrics(of_metrics);
-            let services = services.orders(inbox).ending(ending);
-            let now = seat.now();
-            let cache = match cache {
-                Some(cache) => Some(CacheServer::new(cache, Secrets::random()?.flow_key, now)?),
-                None => None,
-            };
-            let services = Cached::new(services, cache, seat.stop.clone());
-            let mut core = host.build(seat.mailboxes, now, services, interfaces)?;
-            for (iface, (network, gateway)) in routes {
-                core.stack_mut().net.add_route(network, Some(gateway), iface)?;
-            }
-            Ok(core)
-        }
-    });
+        });
     Ok((runtime.start(builders)?, helpers, orders, metrics))
 }
 
