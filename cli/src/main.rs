@@ -15,6 +15,7 @@ mod doctor;
 mod http;
 mod memcached;
 mod memif;
+mod metrics;
 mod open;
 mod orders;
 mod serve;
@@ -50,6 +51,10 @@ enum Command {
     Demo(demo::Args),
     /// Shows a running server: its cores' traffic, load, cycles, drops and tables.
     Top(ask::TopArgs),
+    /// Shows the sockets of a running server: connections, listeners, UDP.
+    Ss(ask::SsArgs),
+    /// Captures the frames of a running server into a file that Wireshark opens.
+    Pcap(ask::PcapArgs),
     /// Prints all counters of a running server.
     Stats(ask::StatsArgs),
     /// Prints the cycles that each frame costs a running server, by stage.
@@ -60,7 +65,18 @@ enum Command {
     Doctor(doctor::Args),
 }
 
+/// What happens beside the data path is told on standard error, from the level that `FREEWAY_LOG` names: `warn` unless it
+/// says, `debug`, `freeway_control=debug` and the like.
+fn log() {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_env_var("FREEWAY_LOG")
+        .with_default_directive(tracing::Level::WARN.into())
+        .from_env_lossy();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
 fn main() -> ExitCode {
+    log();
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Bench(args) => bench::run(&args),
@@ -69,6 +85,8 @@ fn main() -> ExitCode {
         Command::Memcached(args) => memcached::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Top(args) => ask::top(&args),
+        Command::Ss(args) => ask::ss(&args),
+        Command::Pcap(args) => ask::pcap(&args),
         Command::Stats(args) => ask::stats(&args),
         Command::Cycles(args) => ask::cycles(&args),
         Command::Reload(args) => ask::reload(&args),

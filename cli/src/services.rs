@@ -1,5 +1,6 @@
 //! The services of `freeway serve`, put together by number.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,11 +28,21 @@ pub(crate) enum Service {
     /// The cache over UDP, which is off unless asked for.
     CacheUdp,
     Https,
+    /// The server's own figures over HTTP.
+    Metrics,
 }
 
 impl Service {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Echo, Self::Discard, Self::Chargen, Self::Http, Self::Cache, Self::CacheUdp, Self::Https];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Echo,
+        Self::Discard,
+        Self::Chargen,
+        Self::Http,
+        Self::Cache,
+        Self::CacheUdp,
+        Self::Https,
+        Self::Metrics,
+    ];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -42,16 +53,12 @@ impl Service {
             Self::Cache => "cache",
             Self::CacheUdp => "cache-udp",
             Self::Https => "https",
+            Self::Metrics => "metrics",
         }
     }
 
     pub(crate) fn of(number: u16) -> Option<Self> {
         Self::ALL.get(usize::from(number)).copied()
-    }
-
-    /// Whether it is the HTTP server's, with TLS or without.
-    pub(crate) const fn is_http(self) -> bool {
-        matches!(self, Self::Http | Self::Https)
     }
 
     /// Whether it accepts connections.
@@ -61,7 +68,7 @@ impl Service {
 
     /// Whether it answers datagrams.
     pub(crate) const fn has_udp(self) -> bool {
-        !matches!(self, Self::Http | Self::Https | Self::Cache)
+        !matches!(self, Self::Http | Self::Https | Self::Cache | Self::Metrics)
     }
 }
 
@@ -116,6 +123,8 @@ impl State {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Listen {
     pub(crate) service: Service,
+    /// One of the host's addresses, or all of them.
+    pub(crate) addr: Option<IpAddr>,
     pub(crate) port: u16,
     pub(crate) tcp: TcpConfig,
     /// Of one core.
@@ -151,6 +160,8 @@ pub(crate) struct Services {
     open: Vec<Open>,
     /// What a reload has it change, if anything may.
     orders: Option<Consumer<Box<Order>>>,
+    metrics_parts: Option<Parts>,
+    metrics: Option<Server>,
     /// Set from outside when the service is to end.
     ending: Arc<AtomicBool>,
     has_ended: bool,
@@ -160,7 +171,7 @@ impl Services {
     /// Services with the same settings for all connections, and no bounds of their own.
     pub(crate) fn new(ports: Vec<(Service, u16)>, http: Option<Parts>, tcp: TcpConfig) -> Self {
         let (limits, cookies) = (AcceptLimits::default(), SynCookies::default());
-        let listen = |(service, port)| Listen { service, port, tcp, limits, cookies };
+        let listen = |(service, port)| Listen { service, addr: None, port, tcp, limits, cookies };
         Self::on(ports.into_iter().map(listen).collect(), http)
     }
 
@@ -173,6 +184,8 @@ impl Services {
             http: None,
             open: Vec::new(),
             orders: None,
+            metrics_parts: None,
+            metrics: None,
             ending: Arc::default(),
             has_ended: false,
         }
@@ -182,6 +195,21 @@ impl Services {
     pub(crate) fn orders(mut self, orders: Consumer<Box<Order>>) -> Self {
         self.orders = Some(orders);
         self
+    }
+
+    /// Serves the server's own figures where [`Service::Metrics`] is listened for.
+    pub(crate) fn metrics(mut self, parts: Option<Parts>) -> Self {
+        self.metrics_parts = parts;
+        self
+    }
+
+    /// The HTTP server whose connections these are.
+    fn server(&mut self, service: Service) -> Option<&mut Server> {
+        match service {
+            Service::Http | Service::Https => self.http.as_mut(),
+            Service::Metrics => self.metrics.as_mut(),
+            _ => None,
+        }
     }
 
     /// Ends gracefully when `ending` is set: nothing more is accepted, and HTTP connections end with what they are at.
@@ -197,15 +225,15 @@ impl Services {
                 stack.unlisten(listener);
             }
         }
-        let Some(http) = &mut self.http else { return };
-        http.stop();
+        [&mut self.http, &mut self.metrics].into_iter().flatten().for_each(Server::stop);
         // The end may allocate.
         let connections: Vec<ConnId> = stack.connections().map(|(id, _)| id).collect();
         for id in connections {
             if let Some(mut conn) = stack.conn(id)
-                && Service::of(conn.service()).is_some_and(Service::is_http)
+                && let Some(service) = Service::of(conn.service())
+                && let Some(server) = self.server(service)
             {
-                http.end(&mut conn);
+                server.end(&mut conn);
             }
         }
     }
@@ -248,16 +276,22 @@ impl Services {
     }
 
     fn listen(stack: &mut Stack<State>, listen: Listen) -> Result<Open, String> {
-        let Listen { service, port, tcp, limits, cookies } = listen;
+        let Listen { service, addr, port, tcp, limits, cookies } = listen;
         let mut open = Open { listen, listener: None, socket: None };
         if service.has_tcp() {
-            let config =
-                ListenConfig { service: service as u16, tcp, limits, cookies, ..ListenConfig::new(port) };
+            let config = ListenConfig {
+                service: service as u16,
+                addr,
+                tcp,
+                limits,
+                cookies,
+                ..ListenConfig::new(port)
+            };
             let listener = stack.listen(&config);
             open.listener = Some(listener.map_err(|error| format!("{} on {port}: {error}", service.name()))?);
         }
         if service.has_udp() {
-            match stack.udp_bind(None, port, service as u16) {
+            match stack.udp_bind(addr, port, service as u16) {
                 Ok(socket) => open.socket = Some(socket),
                 Err(error) => {
                     open.close(stack);
@@ -278,9 +312,9 @@ impl Services {
                     chargen.pump(&mut conn, State::chargen);
                 }
             }
-            Some(Service::Http | Service::Https) => {
-                if let Some(http) = &mut self.http {
-                    http.pump(&mut conn);
+            Some(service @ (Service::Http | Service::Https | Service::Metrics)) => {
+                if let Some(server) = self.server(service) {
+                    server.pump(&mut conn);
                 }
             }
             Some(Service::Cache | Service::CacheUdp) | None => conn.abort(),
@@ -298,6 +332,7 @@ impl Application for Services {
         debug_assert!(errors.is_empty(), "{errors:?}");
         self.chargen = Chargen::new(stack);
         self.http = self.http_parts.take().map(|parts| Server::new(parts, stack));
+        self.metrics = self.metrics_parts.take().map(|parts| Server::new(parts, stack));
     }
 
     fn turn(&mut self, stack: &mut Stack<State>, now: Instant) {
@@ -307,13 +342,17 @@ impl Application for Services {
         if let Some(order) = self.orders.as_mut().and_then(Consumer::pop) {
             self.obey(stack, *order);
         }
+        if let Some(metrics) = &mut self.metrics {
+            metrics.turn(stack, now);
+        }
         if !self.has_ended && self.ending.load(Ordering::Relaxed) {
             self.end(stack);
         }
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        self.http.as_ref().and_then(Server::next_deadline)
+        let servers = self.http.iter().chain(&self.metrics);
+        servers.filter_map(Server::next_deadline).min()
     }
 
     fn accepted(&mut self, mut conn: Conn<'_, State>) {
@@ -323,9 +362,9 @@ impl Application for Services {
                     chargen.pump(&mut conn, State::chargen);
                 }
             }
-            Some(service @ (Service::Http | Service::Https)) => {
-                if let Some(http) = &mut self.http {
-                    http.accepted(&mut conn, service == Service::Https);
+            Some(service @ (Service::Http | Service::Https | Service::Metrics)) => {
+                if let Some(server) = self.server(service) {
+                    server.accepted(&mut conn, service == Service::Https);
                 }
             }
             _ => {}
@@ -341,18 +380,18 @@ impl Application for Services {
     }
 
     fn timer(&mut self, mut conn: Conn<'_, State>) {
-        if Service::of(conn.service()).is_some_and(Service::is_http)
-            && let Some(http) = &mut self.http
+        if let Some(service) = Service::of(conn.service())
+            && let Some(server) = self.server(service)
         {
-            http.timer(&mut conn);
+            server.timer(&mut conn);
         }
     }
 
     fn closed(&mut self, stack: &mut Stack<State>, ended: Ended<State>) {
-        if Service::of(ended.service).is_some_and(Service::is_http)
-            && let Some(http) = &mut self.http
+        if let Some(service) = Service::of(ended.service)
+            && let Some(server) = self.server(service)
         {
-            http.closed(stack, &ended);
+            server.closed(stack, &ended);
         }
     }
 
@@ -362,6 +401,9 @@ impl Application for Services {
         } else {
             visit("http", &mut HttpCounters::default().iter());
         }
+        let of_metrics =
+            self.metrics.as_ref().map_or_else(HttpCounters::default, |server| *server.counters());
+        visit("metrics", &mut of_metrics.iter());
     }
 
     fn datagram(&mut self, stack: &mut Stack<State>, datagram: Datagram) {
@@ -372,7 +414,14 @@ impl Application for Services {
                     chargen.datagram(stack, datagram);
                 }
             }
-            Some(Service::Discard | Service::Http | Service::Https | Service::Cache | Service::CacheUdp)
+            Some(
+                Service::Discard
+                | Service::Http
+                | Service::Https
+                | Service::Cache
+                | Service::CacheUdp
+                | Service::Metrics,
+            )
             | None => {}
         }
     }

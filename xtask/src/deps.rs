@@ -1,7 +1,7 @@
 //! `cargo xtask deps`: what the privileged tests call, by the Debian package that holds it.
 
 /// Packages, each with what it is for.
-const PACKAGES: [(&str, &str); 13] = [
+const PACKAGES: [(&str, &str); 14] = [
     ("iproute2", "network namespaces, veth pairs, addresses"),
     ("iputils-ping", "echo requests"),
     ("ethtool", "switching offloads off"),
@@ -11,6 +11,7 @@ const PACKAGES: [(&str, &str); 13] = [
     ("python3-pymemcache", "a client of a cache, with its tests"),
     ("python3-pytest", "which runs these"),
     ("tshark", "a second opinion on captures"),
+    ("tcpdump", "a second opinion on filters"),
     ("clang", "compiling the XDP program"),
     ("llvm", "taking its debugging information off"),
     ("libbpf-dev", "its headers"),

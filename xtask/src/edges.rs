@@ -28,11 +28,12 @@ pub const EDGES: &[Row] = &[
     row("crates/collections", &["crates/mem"]),
     row("crates/port",        &["crates/mem"]),
     row("crates/stack",       &["crates/wire", "crates/tcp", "crates/mem", "crates/collections"]),
-    row("crates/runtime",     &["crates/wire", "crates/mem", "crates/port", "crates/stack"]),
+    row("crates/filter",      &["crates/wire"]),
+    row("crates/runtime",     &["crates/wire", "crates/tcp", "crates/mem", "crates/port", "crates/stack", "crates/filter"]),
     row("crates/freeway",     &["crates/wire", "crates/tcp", "crates/mem", "crates/port", "crates/stack", "crates/runtime"]),
     row("crates/async",       &["crates/freeway"]),
     // It reads what cores publish; its tests run a core.
-    row("crates/control",     &["crates/mem", "crates/stack", "crates/runtime"]),
+    row("crates/control",     &["crates/wire", "crates/mem", "crates/port", "crates/tcp", "crates/stack", "crates/runtime", "crates/filter"]),
     // It looks into frames: sums that Linux left unfilled, and neighbours that Linux knows on a shared address.
     row("drivers/afxdp",      &["crates/wire", "crates/mem", "crates/port"]),
     row("drivers/*",          &["crates/mem", "crates/port"]),

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use freeway::port::{Pipe, PipeConfig, pipe};
 use freeway::{
-    Application, BuildError, Cidr, CoreStats, HostConfig, Interface, Running, Runtime, RuntimeConfig, Seat,
-    Secrets, StackConfig, allowed_cpus,
+    Application, BuildError, Cidr, CoreStats, HostConfig, Interface, Observer, Running, Runtime,
+    RuntimeConfig, Seat, Secrets, StackConfig, allowed_cpus,
 };
 
 /// How large the two hosts are.
@@ -78,6 +78,11 @@ impl Pair {
     pub fn stats(&self) -> Result<(CoreStats, CoreStats), PairError> {
         let first = |stats: Vec<CoreStats>| stats.into_iter().next().ok_or("a host without a core");
         Ok((first(self.server.stats())?, first(self.client.stats())?))
+    }
+
+    /// What looks at the server's core while it runs.
+    pub fn server_observer(&self) -> Observer {
+        self.server.observer()
     }
 
     /// Stops both hosts; returns the last counters of the server's core, and of the client's.

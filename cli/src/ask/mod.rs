@@ -1,8 +1,10 @@
 //! Commands that ask a running server by its admin socket.
 
 mod cycles;
+mod pcap;
 mod reload;
 mod screen;
+mod ss;
 mod stats;
 mod top;
 
@@ -12,7 +14,9 @@ use anyhow::Result;
 use freeway_control::{Client, admin};
 
 pub(crate) use cycles::Args as CyclesArgs;
+pub(crate) use pcap::Args as PcapArgs;
 pub(crate) use reload::Args as ReloadArgs;
+pub(crate) use ss::Args as SsArgs;
 pub(crate) use stats::Args as StatsArgs;
 pub(crate) use top::Args as TopArgs;
 
@@ -45,4 +49,12 @@ pub(crate) fn cycles(args: &CyclesArgs) -> Result<()> {
 
 pub(crate) fn top(args: &TopArgs) -> Result<()> {
     top::run(args)
+}
+
+pub(crate) fn ss(args: &SsArgs) -> Result<()> {
+    ss::run(args)
+}
+
+pub(crate) fn pcap(args: &PcapArgs) -> Result<()> {
+    pcap::run(args)
 }

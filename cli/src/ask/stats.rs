@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use freeway_control::Snapshot;
+use freeway_control::rates::STAGES;
+use freeway_control::{CoreSnapshot, Snapshot};
 
 use super::Whom;
 
@@ -46,17 +47,19 @@ fn table(snapshot: &Snapshot, all: bool, mut out: impl Write) -> Result<()> {
     writeln!(out, "freeway {}, process {}, up {} s", snapshot.program, snapshot.pid, snapshot.uptime_s)?;
     writeln!(out, "{}", snapshot.ready)?;
     let several = snapshot.cores.len() > 1;
-    for (group, counters) in &snapshot.total.groups {
-        let shown: Vec<_> = counters.iter().filter(|(_, value)| all || **value > 0).collect();
+    for (group, names) in groups(&snapshot.total) {
+        let value = |core: &CoreSnapshot, name: &str| count(core, &group, name);
+        let shown: Vec<&String> =
+            names.iter().filter(|name| all || value(&snapshot.total, name) > 0).collect();
         if shown.is_empty() {
             continue;
         }
         writeln!(out, "\n{group}")?;
-        for (name, total) in shown {
-            write!(out, "  {name:<36} {total:>16}")?;
+        for name in shown {
+            write!(out, "  {name:<36} {:>16}", value(&snapshot.total, name))?;
             if several {
                 for core in &snapshot.cores {
-                    write!(out, " {:>14}", core.get(group, name))?;
+                    write!(out, " {:>14}", value(core, name))?;
                 }
             }
             writeln!(out)?;
@@ -65,10 +68,35 @@ fn table(snapshot: &Snapshot, all: bool, mut out: impl Write) -> Result<()> {
     Ok(())
 }
 
+/// Where cycles are shown.
+const CYCLES: &str = "cycles of busy turns, by stage";
+/// Where bursts are shown.
+const BURSTS: &str = "bursts, by frames taken at once";
+/// The stage of turns that found nothing to do.
+const IDLE: &str = "idle turns";
+
+/// Every group with the names in it: the counters', and what is counted by stage and by size.
+fn groups(total: &CoreSnapshot) -> Vec<(String, Vec<String>)> {
+    let counters =
+        total.groups.iter().map(|(group, counters)| (group.clone(), counters.keys().cloned().collect()));
+    let stages = STAGES.iter().copied().chain([IDLE]).map(str::to_owned).collect();
+    let sizes = total.bursts.keys().map(u32::to_string).collect();
+    counters.chain([(CYCLES.to_owned(), stages), (BURSTS.to_owned(), sizes)]).collect()
+}
+
+fn count(core: &CoreSnapshot, group: &str, name: &str) -> u64 {
+    match (group, name) {
+        (CYCLES, IDLE) => core.idle_cycles,
+        (CYCLES, stage) => core.cycles.get(stage).copied().unwrap_or(0),
+        (BURSTS, size) => {
+            size.parse().ok().and_then(|size: u32| core.bursts.get(&size)).copied().unwrap_or(0)
+        }
+        _ => core.get(group, name),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use freeway_control::CoreSnapshot;
-
     use super::*;
 
     #[test]
@@ -76,6 +104,8 @@ mod tests {
         let core = |frames| CoreSnapshot {
             groups: [("net".to_owned(), [("frames".to_owned(), frames), ("lost".to_owned(), 0)].into())]
                 .into(),
+            cycles: [("app".to_owned(), 10 * frames)].into(),
+            bursts: [(64, frames)].into(),
             ..CoreSnapshot::default()
         };
         let snapshot = Snapshot {
@@ -89,7 +119,12 @@ mod tests {
             Ok(String::from_utf8(out)?)
         };
         let frames = format!("  {:<36} {:>16} {:>14} {:>14}\n", "frames", 7, 3, 4);
-        assert!(text(false)?.ends_with(&format!("ready dev=none\n\nnet\n{frames}")));
+        let line = |name, values: [u64; 3]| {
+            format!("  {name:<36} {:>16} {:>14} {:>14}\n", values[0], values[1], values[2])
+        };
+        let (app, bursts) = (line("app", [70, 30, 40]), line("64", [7, 3, 4]));
+        let rest = format!("ready dev=none\n\nnet\n{frames}\n{CYCLES}\n{app}\n{BURSTS}\n{bursts}");
+        assert!(text(false)?.ends_with(&rest), "{}", text(false)?);
         assert!(text(true)?.contains("lost"));
         Ok(())
     }

@@ -34,7 +34,21 @@ pub(crate) struct Args {
 }
 
 /// Columns and rows of the text that `--once` prints.
-const PAGE: (u16, u16) = (132, 44);
+const PAGE: (u16, u16) = (132, 40);
+
+/// Sizes of bursts that are shown together, in frames.
+const BURSTS: [(u32, u32); 7] = [(1, 1), (2, 3), (4, 7), (8, 15), (16, 31), (32, 63), (64, 64)];
+
+/// Counters of wake-ups by how late they came.
+const LATE: [(&str, &str); 7] = [
+    ("late_us_8", "8 µs"),
+    ("late_us_32", "32 µs"),
+    ("late_us_128", "128 µs"),
+    ("late_us_512", "512 µs"),
+    ("late_us_2048", "2 ms"),
+    ("late_us_8192", "8 ms"),
+    ("late_us_more", "more"),
+];
 
 pub(super) fn run(args: &Args) -> Result<()> {
     let mut client = args.whom.connect()?;
@@ -124,17 +138,22 @@ impl View {
     fn draw(&self, frame: &mut Frame<'_>) {
         let rows = self.rows();
         let height = rows.len() as u16 + 3;
-        let [head, traffic, cycles, rest] = Layout::vertical([
+        let [head, traffic, cycles, histograms, rest] = Layout::vertical([
             Constraint::Length(2),
             Constraint::Length(height),
             Constraint::Length(height),
+            Constraint::Length(BURSTS.len() as u16 + 2),
             Constraint::Min(3),
         ])
         .areas(frame.area());
+        let [bursts, wake] = Layout::horizontal([Constraint::Percentage(50); 2]).areas(histograms);
         let [levels, drops] = Layout::horizontal([Constraint::Percentage(50); 2]).areas(rest);
         frame.render_widget(self.head(), head);
         frame.render_widget(traffic_table(&rows), traffic);
         frame.render_widget(cycles_table(&rows), cycles);
+        let width = bursts.width.saturating_sub(2);
+        frame.render_widget(histogram("frames a burst", &self.bursts(), width), bursts);
+        frame.render_widget(histogram("wake-ups by how late", &self.wake_ups(), width), wake);
         frame.render_widget(self.levels(), levels);
         frame.render_widget(self.drops(), drops);
     }
@@ -148,14 +167,43 @@ impl View {
         Paragraph::new(vec![Line::from(first).style(Modifier::BOLD), Line::from(ready.as_str())])
     }
 
-    /// How full pools and tables are.
+    /// Bursts between the two looks, by size.
+    fn bursts(&self) -> Vec<(String, u64)> {
+        let of = |snapshot: &Snapshot, low: u32, high: u32| -> u64 {
+            snapshot.total.bursts.range(low..=high).map(|(_, count)| count).sum()
+        };
+        let row = |&(low, high): &(u32, u32)| {
+            let label = if low == high { low.to_string() } else { format!("{low} to {high}") };
+            (label, of(&self.now, low, high).saturating_sub(of(&self.before, low, high)))
+        };
+        BURSTS.iter().map(row).collect()
+    }
+
+    /// Wake-ups between the two looks, by how late the core was.
+    fn wake_ups(&self) -> Vec<(String, u64)> {
+        let row = |&(name, label): &(&str, &str)| {
+            let of = |snapshot: &Snapshot| snapshot.total.get("wake", name);
+            (label.to_owned(), of(&self.now).saturating_sub(of(&self.before)))
+        };
+        LATE.iter().map(row).collect()
+    }
+
+    /// How full pools and tables are: places in use, places there are, and how few were ever free.
     fn levels(&self) -> Table<'_> {
         let tables = self.now.total.groups.get("tables");
-        let rows = tables
-            .into_iter()
-            .flatten()
-            .map(|(name, value)| Row::new([name.replace('_', " "), short(*value as f64)]));
-        Table::new(rows, [Constraint::Min(24), Constraint::Length(12)])
+        let level = |name: String| {
+            let value = tables.and_then(|tables| tables.get(&name));
+            value.map_or_else(String::new, |value| short(*value as f64))
+        };
+        let names = tables.into_iter().flatten().map(|(name, _)| name);
+        let rows =
+            names.filter(|name| !name.ends_with("_max") && !name.ends_with("_free_least")).map(|name| {
+                let cells = [name.clone(), format!("{name}_max"), format!("{name}_free_least")].map(level);
+                Row::new([name.replace('_', " ")].into_iter().chain(cells))
+            });
+        let widths = [Constraint::Min(16)].into_iter().chain([Constraint::Length(11); 3]);
+        Table::new(rows, widths)
+            .header(Row::new(["", "used", "of", "least free"]).style(Modifier::BOLD))
             .block(Block::bordered().title("tables"))
     }
 
@@ -173,6 +221,18 @@ impl View {
         let widths = [Constraint::Min(24), Constraint::Length(10), Constraint::Length(10)];
         Table::new(rows, widths).block(Block::bordered().title("drops"))
     }
+}
+
+/// A line for each row: its label, its share of all as a number and as a bar.
+fn histogram<'a>(title: &'a str, rows: &[(String, u64)], width: u16) -> Paragraph<'a> {
+    let all: u64 = rows.iter().map(|(_, count)| count).sum();
+    let room = f64::from(width.saturating_sub(28));
+    let line = |(label, count): &(String, u64)| {
+        let share = if all > 0 { *count as f64 / all as f64 } else { 0.0 };
+        let bar = "█".repeat((share * room).ceil() as usize);
+        Line::from(format!("{label:>9} {:>8} {:>5.1}%  {bar}", short(*count as f64), share * 100.0))
+    };
+    Paragraph::new(rows.iter().map(line).collect::<Vec<_>>()).block(Block::bordered().title(title))
 }
 
 fn traffic_table(rows: &[(String, Rates, &CoreSnapshot)]) -> Table<'static> {
@@ -223,7 +283,7 @@ fn cycles_table(rows: &[(String, Rates, &CoreSnapshot)]) -> Table<'static> {
     let widths = [Constraint::Length(5)].into_iter().chain([Constraint::Length(10); 7]);
     Table::new(body, widths)
         .header(Row::new(head).style(Modifier::BOLD))
-        .block(Block::bordered().title("cycles a frame"))
+        .block(Block::bordered().title("cycles a frame (budget: 200, and 1400 for the application)"))
 }
 
 #[cfg(test)]
@@ -240,7 +300,9 @@ mod tests {
             cores: 1,
             at_ns: at_s * 1_000_000_000,
             cycles: STAGES.iter().map(|&stage| (stage.to_owned(), frames * 20)).collect(),
+            bursts: [(1, frames / 8), (40, frames / 8 * 3)].into(),
             groups: [
+                group("wake", &[("late_us_32", frames / 1_000)]),
                 group("turns", &[("rx_frames", frames), ("tx_frames", frames)]),
                 group("tcp", &[("dropped_checksum", frames / 100)]),
                 group("tables", &[("connections", 1_500_000)]),
@@ -268,6 +330,9 @@ mod tests {
             "tcp: dropped checksum",
             "40.0 k",
             "20.0 k/s",
+            "1    500 k  25.0%  ███",
+            "32 to 63   1.50 M  75.0%  ███",
+            "32 µs     4000 100.0%  ███",
         ] {
             assert!(text.contains(part), "no {part:?} in\n{text}");
         }

@@ -217,6 +217,10 @@ flags! {
     /// for root, else in the user's runtime folder]
     #[arg(long, value_name = "SOCKET")]
     admin: Option<String> => "admin"
+    /// Serve the server's own figures on one of its addresses, or on all: a live page at /, /metrics for Prometheus,
+    /// /stats.json [default: none]
+    #[arg(long, value_name = "[ADDR]:PORT")]
+    metrics: Option<String> => "metrics"
     /// Seconds that connections are given to end when the service is asked to [default: 5]
     #[arg(long, value_name = "SECONDS")]
     drain: Option<String> => "drain"

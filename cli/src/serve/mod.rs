@@ -114,7 +114,8 @@ fn serve(args: &Args, settings: Settings, plan: Plan, http: Http) -> Result<()> 
     let admin_path = settings.admin.clone();
     let (interfaces, counts_peers, has_cache) =
         (plan.interfaces.clone(), plan.host.stack.count_peers, plan.cache.is_some());
-    let (running, helpers, cores) = start::start(plan, http, opened, &ending)?;
+    let (running, helpers, cores, metrics) = start::start(plan, http, opened, &ending)?;
+    let metrics = metrics.map(|metrics| metrics.watch(running.stats_reader(), ready.clone())).transpose()?;
     let reloader = Reloader::new(Started {
         config: args.config.clone(),
         flags: args.flags(),
@@ -156,7 +157,7 @@ fn serve(args: &Args, settings: Settings, plan: Plan, http: Http) -> Result<()> 
     handle.close();
     // The waiter ends with its signals and cannot panic.
     drop(waiter.join());
-    drop(admin);
+    drop((admin, metrics));
     reloader.finish();
     ended.map(drop).map_err(|panic: CorePanic| anyhow!(panic))
 }
@@ -175,7 +176,7 @@ fn admin(
     };
     let reloader = reloader.clone();
     let actions = Actions { reload: Some(Box::new(move || reloader.reload())) };
-    match AdminServer::open_with(&path, running.stats_reader(), ready, actions) {
+    match AdminServer::open_with(&path, running.observer(), ready, actions) {
         Ok(server) => Ok(Some(server)),
         Err(error) if asked => Err(error.into()),
         Err(error) => {

@@ -61,6 +61,12 @@ pub(super) fn plan(settings: &Settings, problems: &mut Problems) -> Option<Plan>
     let interfaces = interfaces(settings, problems);
     let cpus = cpus(&settings.cores).map_err(|error| problems.note("cores", error)).ok();
     let cores = cpus.as_ref().map_or(1, Vec::len);
+    if let Some(addr) = settings.metrics.and_then(|at| at.addr)
+        && !settings.interfaces.iter().any(|interface| interface.shared_address)
+        && !interfaces.iter().any(|interface| interface.addresses.own.iter().any(|cidr| cidr.addr == addr))
+    {
+        problems.note("metrics", format!("{addr} is none of this server's addresses"));
+    }
     let listens = listens(settings, cores, problems);
     http::check(&settings.http, problems);
     check_tcp(settings, problems);
@@ -193,7 +199,12 @@ type Ports<'a> = (Service, &'static str, &'a [u16], &'a ServiceSettings);
 /// Where to listen.
 fn listens(settings: &Settings, cores: usize, problems: &mut Problems) -> Vec<Listen> {
     let Settings { echo, discard, chargen, http, cache, .. } = settings;
-    let all: [Ports<'_>; 7] = [
+    let metrics = ServiceSettings {
+        ports: settings.metrics.iter().map(|at| at.port).collect(),
+        connections: 0,
+        connections_per_address: 0,
+    };
+    let all: [Ports<'_>; 8] = [
         (Service::Echo, "echo.ports", &echo.ports, echo),
         (Service::Discard, "discard.ports", &discard.ports, discard),
         (Service::Chargen, "chargen.ports", &chargen.ports, chargen),
@@ -201,6 +212,7 @@ fn listens(settings: &Settings, cores: usize, problems: &mut Problems) -> Vec<Li
         (Service::Https, "http.tls_ports", &http.tls_ports, &http.service),
         (Service::Cache, "cache.ports", &cache.service.ports, &cache.service),
         (Service::CacheUdp, "cache.udp_ports", &cache.udp_ports, &cache.service),
+        (Service::Metrics, "metrics", &metrics.ports, &metrics),
     ];
     let share = |whole: u32| if whole == 0 { u32::MAX } else { whole.div_ceil(cores as u32) };
     let tcp = settings.tcp();
@@ -228,7 +240,8 @@ fn listens(settings: &Settings, cores: usize, problems: &mut Problems) -> Vec<Li
                 connections_per_peer: share(bounds.connections_per_address),
                 ..settings.accept
             };
-            listens.push((Listen { service, port, tcp, limits, cookies: settings.cookies }, key));
+            let addr = settings.metrics.filter(|_| service == Service::Metrics).and_then(|at| at.addr);
+            listens.push((Listen { service, addr, port, tcp, limits, cookies: settings.cookies }, key));
         }
     }
     if listens.is_empty() {
@@ -300,7 +313,12 @@ fn cache(settings: &Settings, cores: usize, problems: &mut Problems) -> Option<C
     }
     let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let watchers_max = if cache.watch { config.watchers_max } else { 0 };
-    Some(CacheConfig { watchers_max, connections_max: settings.max_connections.div_ceil(cores.max(1) as u32), unix_time, ..config })
+    Some(CacheConfig {
+        watchers_max,
+        connections_max: settings.max_connections.div_ceil(cores.max(1) as u32),
+        unix_time,
+        ..config
+    })
 }
 
 /// The size of each core's host.

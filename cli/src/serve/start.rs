@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context as _, Result};
 use freeway::ring::{Consumer, spsc};
 use freeway::{
-    BuildError, IfaceId, Interface, MailConfig, PostConfig, Relay, Running, Runtime, RuntimeConfig, Seat, Secrets,
+    BuildError, IfaceId, Interface, MailConfig, PostConfig, Relay, Running, Runtime, RuntimeConfig, Seat,
+    Secrets,
 };
 use freeway_afxdp::LinuxRoute;
 use freeway_cache::CacheServer;
@@ -16,9 +17,10 @@ use super::plan::{Plan, Way};
 use crate::cached::Cached;
 use crate::device::Cidr;
 use crate::http::{Helpers, Http};
+use crate::metrics::Metrics;
 use crate::open::{MakePort, Opened};
 use crate::orders::Order;
-use crate::services::Services;
+use crate::services::{Service, Services};
 
 /// Linux's half of a frame's buffer on AF_XDP, in bytes: what the kernel keeps before a received frame.
 const RX_HEADROOM: usize = 256;
@@ -33,8 +35,8 @@ struct Share {
     vlan: Option<u16>,
 }
 
-/// Cores that run, what runs beside them, and where orders to each go.
-pub(super) type Started = (Running, Helpers, Vec<freeway::ring::Producer<Box<Order>>>);
+/// Cores that run, what runs beside them, where orders to each go, and who publishes their figures.
+pub(super) type Started = (Running, Helpers, Vec<freeway::ring::Producer<Box<Order>>>, Option<Metrics>);
 
 pub(super) fn start(
     plan: Plan,
@@ -50,6 +52,14 @@ pub(super) fn start(
     let mail = MailConfig { slot_size: mail.slot_size.max(frame_max.next_multiple_of(64)), ..mail };
     let cores = cpus.len();
     let (parts, helpers) = http.start(cores, host.stack.flow_key)?;
+    let has_metrics = listens.iter().any(|listen| listen.service == Service::Metrics);
+    let (metrics, metrics_parts) = if has_metrics {
+        let (metrics, parts) = Metrics::new(cores, host.stack.flow_key)?;
+        (Some(metrics), parts.into_iter().map(Some).collect())
+    } else {
+        (None, (0..cores).map(|_| None).collect::<Vec<_>>())
+    };
+    let parts = parts.into_iter().zip(metrics_parts);
     let runtime = Runtime::new(RuntimeConfig { idle, mail, ..RuntimeConfig::pinned(cpus) })?;
 
     let mut shares: Vec<Vec<Share>> = (0..cores).map(|_| Vec::new()).collect();
@@ -85,35 +95,37 @@ pub(super) fn start(
 
     // One order waits while another is obeyed.
     let (orders, inboxes): (Vec<_>, Vec<Consumer<Box<Order>>>) = (0..cores).map(|_| spsc(2)).unzip();
-    let builders = shares.into_iter().zip(parts).zip(inboxes).map(|((shares, parts), inbox)| {
-        let (host, listens, ending) = (host.clone(), listens.clone(), Arc::clone(ending));
-        let (cache, peers) = (cache.clone(), peers.next());
-        move |seat: Seat| -> Result<_, BuildError> {
-            let mut routes = Vec::new();
-            let mut interfaces = Vec::new();
-            for (number, share) in shares.into_iter().enumerate() {
-                routes.extend(share.ways.iter().map(|way| (IfaceId(number as u8), *way)));
-                interfaces.push(interface(share));
+    let builders =
+        shares.into_iter().zip(parts).zip(inboxes).map(|((shares, (parts, of_metrics)), inbox)| {
+            let (host, listens, ending) = (host.clone(), listens.clone(), Arc::clone(ending));
+            let (cache, peers) = (cache.clone(), peers.next());
+            move |seat: Seat| -> Result<_, BuildError> {
+                let mut routes = Vec::new();
+                let mut interfaces = Vec::new();
+                for (number, share) in shares.into_iter().enumerate() {
+                    routes.extend(share.ways.iter().map(|way| (IfaceId(number as u8), *way)));
+                    interfaces.push(interface(share));
+                }
+                let services = Services::on(listens, Some(parts)).metrics(of_metrics);
+                let services = services.orders(inbox).ending(ending);
+                let now = seat.now();
+                let cache = match cache {
+                    Some(cache) => Some(CacheServer::new(cache, cache_key, now)?),
+                    None => None,
+                };
+                let cache = match (cache, peers) {
+                    (Some(cache), Some((asks, answers))) => Some(cache.with_peers(asks, answers)),
+                    (cache, _) => cache,
+                };
+                let services = Cached::new(services, cache, seat.stop.clone());
+                let mut core = host.build(seat.mailboxes, now, services, interfaces)?;
+                for (iface, (network, gateway)) in routes {
+                    core.stack_mut().net.add_route(network, Some(gateway), iface)?;
+                }
+                Ok(core)
             }
-            let services = Services::on(listens, Some(parts)).orders(inbox).ending(ending);
-            let now = seat.now();
-            let cache = match cache {
-                Some(cache) => Some(CacheServer::new(cache, cache_key, now)?),
-                None => None,
-            };
-            let cache = match (cache, peers) {
-                (Some(cache), Some((asks, answers))) => Some(cache.with_peers(asks, answers)),
-                (cache, _) => cache,
-            };
-            let services = Cached::new(services, cache, seat.stop.clone());
-            let mut core = host.build(seat.mailboxes, now, services, interfaces)?;
-            for (iface, (network, gateway)) in routes {
-                core.stack_mut().net.add_route(network, Some(gateway), iface)?;
-            }
-            Ok(core)
-        }
-    });
-    Ok((runtime.start(builders)?, helpers, orders))
+        });
+    Ok((runtime.start(builders)?, helpers, orders, metrics))
 }
 
 fn interface(share: Share) -> Interface {

@@ -25,6 +25,7 @@ use freeway_cache::CacheConfig;
 use freeway_httpd::{Certificate, Config, Format, LibraryConfig, SiteConfig};
 
 use crate::device::Cidr;
+use crate::metrics::At;
 pub(crate) use load::{Flag, Loaded, Origin, Problems, load};
 pub(crate) use structures::{DeviceSpec, RouteSettings};
 use value::Auto;
@@ -44,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) drain: Duration,
     /// Where the admin socket is; none of its own if `"none"`.
     pub(crate) admin: Auto<Admin>,
+    /// Where the server's own figures are served.
+    pub(crate) metrics: Option<At>,
     /// Over all cores.
     pub(crate) max_connections: u32,
     /// Of each core.
@@ -156,6 +159,7 @@ impl Default for Settings {
             idle: Idle::default(),
             drain: Duration::from_secs(5),
             admin: Auto::Auto,
+            metrics: None,
             max_connections: MAX_CONNECTIONS,
             buffers: BUFFERS,
             mail_slots: 512,

@@ -16,6 +16,8 @@ use freeway_memcache::Protocol;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use crate::metrics::At;
+
 /// A value of the file, and where it stands.
 pub(crate) type Value<'a> = Spanned<DeValue<'a>>;
 
@@ -223,6 +225,7 @@ macro_rules! telling {
 }
 
 telling! {
+    At => "ADDRESS:PORT or :PORT, such as 198.18.0.2:9100",
     Idle => "sleep, adaptive or spin",
     Algorithm => "cubic, newreno or dctcp",
     EcnMode => "off, passive or on",

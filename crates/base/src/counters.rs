@@ -18,17 +18,23 @@
 /// let mut door = Door::default();
 /// door.entered += 2;
 /// assert_eq!(door.iter().collect::<Vec<_>>(), [("entered", 2), ("refused_full", 0)]);
+/// assert_eq!(Door::HELP[0], ("entered", " People who came in."));
 /// ```
 #[macro_export]
 macro_rules! counters {
-    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$field_meta:meta])* $field:ident),* $(,)? }) => {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[doc = $help:literal])* $field:ident),* $(,)? }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         $vis struct $name {
-            $($(#[$field_meta])* pub $field: u64,)*
+            $($(#[doc = $help])* pub $field: u64,)*
         }
 
         impl $name {
+            /// Every counter's name and documentation, in the order of declaration.
+            #[allow(dead_code, reason = "not every group is shown to people")]
+            pub const HELP: &'static [(&'static str, &'static str)] =
+                &[$((stringify!($field), concat!($($help),*))),*];
+
             /// Every counter's name and value, in the order of declaration.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
                 [$((stringify!($field), self.$field)),*].into_iter()

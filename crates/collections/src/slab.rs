@@ -154,6 +154,13 @@ impl<T: 'static> Slab<T> {
         })
     }
 
+    /// Which of the 64 entries from `64 * word` on are occupied, the lowest in the lowest bit; `None` beyond the last
+    /// entry. For those who walk over a slab a few entries at a time.
+    #[inline]
+    pub fn occupied_bits(&self, word: usize) -> Option<u64> {
+        self.occupied.get(word).copied()
+    }
+
     /// Occupied entries.
     #[inline]
     pub fn len(&self) -> u32 {

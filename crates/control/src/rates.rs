@@ -1,31 +1,43 @@
 //! What happened between two snapshots of a core.
 
+use serde::Serialize;
+
 use crate::snapshot::CoreSnapshot;
 
 /// What a core did in an interval, by the second.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize)]
 pub struct Rates {
     /// Seconds between the two snapshots.
     pub seconds: f64,
     /// Frames received.
+    #[serde(rename = "rx_frames_per_s")]
     pub rx_frames: f64,
     /// Frames sent.
+    #[serde(rename = "tx_frames_per_s")]
     pub tx_frames: f64,
     /// TCP payload received, in bits.
+    #[serde(rename = "bits_in_per_s")]
     pub bits_in: f64,
     /// TCP payload sent, in bits.
+    #[serde(rename = "bits_out_per_s")]
     pub bits_out: f64,
     /// Connections accepted.
+    #[serde(rename = "accepted_per_s")]
     pub accepted: f64,
     /// Events that the application ran on.
+    #[serde(rename = "events_per_s")]
     pub events: f64,
     /// Segments sent again.
+    #[serde(rename = "retransmitted_per_s")]
     pub retransmitted: f64,
     /// Things dropped, whatever the reason.
+    #[serde(rename = "drops_per_s")]
     pub drops: f64,
     /// Frames in a burst, on average.
+    #[serde(rename = "burst_frames")]
     pub burst: f64,
     /// The share of its cycles that the core spent in turns that did something, 0 to 1; what it slept is not busy.
+    #[serde(rename = "busy_share")]
     pub busy: f64,
     /// Cycles for each frame received or sent, by stage in the order of a turn.
     pub cycles_per_frame: [f64; 6],

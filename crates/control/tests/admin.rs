@@ -49,7 +49,7 @@ fn a_running_server_is_asked_as_often_as_one_likes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run/admin.sock");
     let running = two_cores();
-    let server = Server::open(&path, running.stats_reader(), "ready dev=none").unwrap();
+    let server = Server::open(&path, running.observer(), "ready dev=none").unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "its first name is gone");
 
@@ -71,7 +71,7 @@ fn senseless_questions_are_answered_with_a_reason_and_the_server_lives_on() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("admin.sock");
     let running = two_cores();
-    let _server = Server::open(&path, running.stats_reader(), "").unwrap();
+    let _server = Server::open(&path, running.observer(), "").unwrap();
     let long = [b'x'; 1 << 16];
     for question in [&b"{\"ask\":\"weather\"}\n"[..], b"\xff\xfe\n", b"{}\n", b"[[[[[\n", &long] {
         let mut stream = UnixStream::connect(&path).unwrap();
@@ -93,7 +93,7 @@ fn a_crowd_is_kept_waiting_outside() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("admin.sock");
     let running = two_cores();
-    let _server = Server::open(&path, running.stats_reader(), "").unwrap();
+    let _server = Server::open(&path, running.observer(), "").unwrap();
     let silent: Vec<_> = (0..CLIENTS).map(|_| UnixStream::connect(&path).unwrap()).collect();
     // Each of them is asked and answered once, so that all are surely inside.
     for mut stream in &silent {
@@ -113,15 +113,15 @@ fn a_dead_servers_socket_is_replaced_and_a_living_ones_is_not() {
     drop(UnixListener::bind(&path).unwrap());
     let dead = fs::metadata(&path).unwrap().ino();
     let running = two_cores();
-    let server = Server::open(&path, running.stats_reader(), "").unwrap();
+    let server = Server::open(&path, running.observer(), "").unwrap();
     assert_ne!(fs::metadata(&path).unwrap().ino(), dead);
-    let second = Server::open(&path, running.stats_reader(), "");
+    let second = Server::open(&path, running.observer(), "");
     assert!(matches!(second, Err(ServerError::InUse(_))), "{second:?}");
     assert!(Client::connect(&path).unwrap().stats().is_ok());
     drop(server);
 
     fs::write(&path, "somebody's letter").unwrap();
-    let third = Server::open(&path, running.stats_reader(), "");
+    let third = Server::open(&path, running.observer(), "");
     assert!(matches!(third, Err(ServerError::NotASocket(_))), "{third:?}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "somebody's letter");
     running.stop().unwrap();

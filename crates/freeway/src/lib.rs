@@ -154,10 +154,11 @@ pub use freeway_mem::{HugePages, Packet, PacketPool, RxBurst, SharedPacket, TxBu
 pub use freeway_port as port;
 pub use freeway_runtime::{
     Bell, BuildError, Clock, Core, CorePanic, CoreStats, Idle, Letters, MailConfig, Mailboxes, Monotonic,
-    Post, PostConfig, PostCounters, Relay, RemotePort, Running, Runtime, RuntimeConfig, Seat, Stage,
-    StartError, StatsReader, StopHandle, Turn, Woke, allowed_cpus, mesh, remote,
+    Observer, Post, PostConfig, PostCounters, Relay, RemotePort, Running, Runtime, RuntimeConfig, Seat,
+    Stage, StartError, StatsReader, StopHandle, Turn, Woke, allowed_cpus, mesh, remote,
 };
 pub use freeway_stack::net::{Cidr, IcmpKind, IfaceId, Route, Unreachable};
+pub use freeway_stack::rows::Tables;
 pub use freeway_stack::udp::{BindError, Datagram, UdpId};
 pub use freeway_stack::{
     AcceptLimits, Application, CloseReason, ConfigureError, Conn, ConnId, ConnectConfig, ConnectError,

@@ -56,6 +56,11 @@ pub trait Port: RxQueue + TxQueue {
     /// Who the port is.
     fn info(&self) -> &PortInfo;
 
+    /// Whether it has no queue of the device: its frames pass another core's port, which sends them on.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     /// What it has done so far.
     fn counters(&self) -> PortCounters;
 
@@ -149,6 +154,10 @@ impl<P: Port + ?Sized> Port for Box<P> {
 
     fn info(&self) -> &PortInfo {
         (**self).info()
+    }
+
+    fn is_remote(&self) -> bool {
+        (**self).is_remote()
     }
 
     fn counters(&self) -> PortCounters {

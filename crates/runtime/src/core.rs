@@ -1,5 +1,7 @@
 //! One core: its stack, its application, its ports, and the order in which they take turns.
 
+use std::sync::Arc;
+
 use freeway_base::{HashKey, Instant};
 use freeway_mem::RxBurst;
 use freeway_port::Port;
@@ -8,7 +10,9 @@ use freeway_stack::stack::Occupancy;
 use freeway_stack::{Application, Stack, StackCounters};
 
 use crate::link::Link;
+use crate::look::Look;
 use crate::mailbox::{IFACE_MAX, Mailboxes};
+use crate::observer::{Desk, LinkInfo, Observer};
 use crate::remote::Relay;
 use crate::sleep::LINKS_MAX;
 use crate::stage::{Bursts, Stage, Stages, Stopwatch};
@@ -49,6 +53,8 @@ pub struct Core<A: Application> {
     pub(crate) app: A,
     pub(crate) links: Vec<Link>,
     pub(crate) mail: Mailboxes,
+    /// What the core does for whoever looks at it, once somebody may.
+    pub(crate) look: Option<Look>,
     /// What the turn at hand has received; empty between turns.
     burst: RxBurst,
     started: bool,
@@ -107,6 +113,7 @@ impl<A: Application> Core<A> {
             app,
             links,
             mail,
+            look: None,
             burst: RxBurst::new(),
             started: false,
             turns: TurnCounters::default(),
@@ -125,7 +132,8 @@ impl<A: Application> Core<A> {
         self.start(now);
 
         for link in &mut self.links {
-            let received = link.receive(self.stack.pool(), &mut self.burst, &mut self.mail);
+            let received =
+                link.receive(now, self.stack.pool(), &mut self.burst, &mut self.mail, &mut self.look);
             if received > 0 {
                 turn.received += self.bursts.note(received);
                 watch.lap(Stage::Rx);
@@ -150,9 +158,17 @@ impl<A: Application> Core<A> {
         watch.lap(Stage::App);
         self.stack.output(now);
         watch.lap(Stage::Output);
+        if let Some(look) = &mut self.look
+            && look.is_wanted()
+        {
+            if look.turn(now, &self.stack) {
+                self.links.iter_mut().for_each(Link::begin_capture);
+            }
+            watch.lap(Stage::Timers);
+        }
 
         for link in &mut self.links {
-            turn.sent += link.transmit(&mut self.stack, &mut self.mail.counters);
+            turn.sent += link.transmit(now, &mut self.stack, &mut self.mail.counters, &mut self.look);
         }
         watch.lap(Stage::Tx);
 
@@ -167,6 +183,24 @@ impl<A: Application> Core<A> {
             self.started = true;
             self.app.start(&mut self.stack, now);
         }
+    }
+
+    /// Lets the core be looked at, for whoever polls it without a [`Runtime`](crate::Runtime), which does so by itself. Its
+    /// sockets and frames are shown; its counters are published by a runtime only.
+    pub fn observer(&mut self) -> Observer {
+        Observer::of(vec![Arc::new(self.observed())])
+    }
+
+    /// Lets the core be looked at while it runs, by what is returned.
+    pub(crate) fn observed(&mut self) -> Desk {
+        let (look, ends) = Look::new();
+        self.look = Some(look);
+        let interfaces = self.links.iter().map(|link| {
+            let info = link.port.info();
+            LinkInfo { iface: link.iface, name: info.name.clone(), frame_max: info.frame_max() }
+        });
+        let interfaces = interfaces.collect();
+        Desk::new(self.number(), Arc::clone(self.mail.bell()), interfaces, ends)
     }
 
     /// This core's number.

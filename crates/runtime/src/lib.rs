@@ -27,6 +27,7 @@
 //! | `bell` | waking a core that sleeps, without a lost wake-up |
 //! | `sleep`, `idle` | when and how a core rests |
 //! | `runtime`, `start`, `running`, `stop` | threads: start all or none, end together |
+//! | `look`, `observer` | what a core shows to whoever asks: sockets and frames, in rings that the asker brings |
 //! | `affinity`, `clock` | where a thread runs, and what time it is |
 //! | `stage`, `stats`, `board` | cycles and counters, and how a reader gets them |
 
@@ -39,7 +40,9 @@ mod clock;
 mod core;
 mod idle;
 mod link;
+mod look;
 mod mailbox;
+mod observer;
 mod post;
 mod remote;
 mod running;
@@ -58,6 +61,7 @@ pub use crate::clock::{Clock, Monotonic};
 pub use crate::core::{Attachment, Core, Turn};
 pub use crate::idle::{Idle, ParseIdleError};
 pub use crate::mailbox::{MailConfig, Mailboxes, mesh};
+pub use crate::observer::{Captured, Frames, LinkInfo, LookError, Observer, Rows};
 pub use crate::post::{Letters, Post, PostConfig, PostCounters};
 pub use crate::remote::{Relay, RemotePort, remote};
 pub use crate::running::{CorePanic, Running, StatsReader};

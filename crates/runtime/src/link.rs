@@ -1,13 +1,14 @@
 //! One interface of one core: the port's queues, what did not fit into them, and whose frames arrive there.
 
-use freeway_base::HashKey;
-use freeway_mem::{PacketPool, RxBurst, TxBurst};
+use freeway_base::{HashKey, Instant};
+use freeway_mem::{Packet, PacketPool, RxBurst, SharedPacket, TxBurst};
 use freeway_port::{Port, Steering};
 use freeway_stack::Stack;
 use freeway_stack::net::IfaceId;
 use freeway_stack::steer::{self, Home};
 
 use crate::core::Attachment;
+use crate::look::{Look, Way};
 use crate::mailbox::Mailboxes;
 use crate::remote::Relay;
 use crate::stats::{MailCounters, Visit};
@@ -24,6 +25,10 @@ pub(crate) struct Link {
     label: String,
     /// Frames on their way into the port; what a full port left behind waits here.
     tx: TxBurst,
+    /// How many of these a capture has seen already.
+    seen: usize,
+    /// Frames are sent here by another core's port, where they are captured.
+    is_remote: bool,
     /// Relays first, this turn? They and the stack take turns, so that neither starves the other.
     relays_first: bool,
     /// Finds out whose a frame is; none where there is only one core.
@@ -48,9 +53,11 @@ impl Link {
         Self {
             iface,
             label: format!("port {}", port.info().name),
+            is_remote: port.is_remote(),
             port,
             relays,
             tx: TxBurst::new(),
+            seen: 0,
             relays_first: false,
             sorter: (cores > 1).then_some(sorter),
         }
@@ -59,8 +66,20 @@ impl Link {
     /// Takes what has arrived into the empty `burst`, and hands over what belongs to other cores. Returns how
     /// many frames arrived; `burst` keeps this core's.
     #[inline]
-    pub(crate) fn receive(&mut self, pool: &PacketPool, burst: &mut RxBurst, mail: &mut Mailboxes) -> usize {
+    pub(crate) fn receive(
+        &mut self,
+        now: Instant,
+        pool: &PacketPool,
+        burst: &mut RxBurst,
+        mail: &mut Mailboxes,
+        look: &mut Option<Look>,
+    ) -> usize {
         let arrived = self.port.rx_burst(pool, burst);
+        if let Some(look) = look
+            && look.is_capturing()
+        {
+            look.frames(now, self.iface, Way::In, &burst.iter().map(Packet::data));
+        }
         if arrived > 0
             && let Some(sorter) = &self.sorter
         {
@@ -74,8 +93,10 @@ impl Link {
     #[inline]
     pub(crate) fn transmit<S: Copy + Default + 'static>(
         &mut self,
+        now: Instant,
         stack: &mut Stack<S>,
         counters: &mut MailCounters,
+        look: &mut Option<Look>,
     ) -> usize {
         let mut sent = 0;
         for _ in 0..TX_BURSTS_PER_TURN {
@@ -83,12 +104,33 @@ impl Link {
             if self.tx.is_empty() {
                 break;
             }
-            sent += self.port.tx_burst(&mut self.tx);
+            if let Some(look) = look
+                && look.is_capturing()
+            {
+                self.show(now, look);
+                sent += self.port.tx_burst(&mut self.tx);
+                self.seen = self.tx.len();
+            } else {
+                sent += self.port.tx_burst(&mut self.tx);
+            }
             if self.is_blocked() {
                 break;
             }
         }
         sent
+    }
+
+    /// A capture begins: it has seen nothing.
+    pub(crate) fn begin_capture(&mut self) {
+        self.seen = 0;
+    }
+
+    /// Shows what is about to be sent, each frame once: those that a full port left are at the front.
+    fn show(&self, now: Instant, look: &mut Look) {
+        if !self.is_remote {
+            let unseen = self.tx.iter().skip(self.seen).map(SharedPacket::data);
+            look.frames(now, self.iface, Way::Out, &unseen);
+        }
     }
 
     /// Fills the room in the transmit burst.

@@ -84,6 +84,10 @@ impl Port for RemotePort {
         &self.info
     }
 
+    fn is_remote(&self) -> bool {
+        true
+    }
+
     fn counters(&self) -> PortCounters {
         self.counters
     }

@@ -10,9 +10,10 @@ use freeway_stack::Application;
 use thiserror::Error;
 
 use crate::board::{self, Board};
-use crate::clock::Clock;
+use crate::clock::{Clock, Monotonic};
 use crate::core::Core;
 use crate::idle::Idle;
+use crate::observer::{Desk, Observer};
 use crate::stats::CoreStats;
 use crate::stop::StopHandle;
 
@@ -78,11 +79,18 @@ pub struct Running {
     stop: StopHandle,
     pub(crate) threads: Vec<(u32, JoinHandle<()>)>,
     pub(crate) boards: Vec<Arc<Board>>,
+    pub(crate) desks: Vec<Arc<Desk>>,
+    clock: Monotonic,
 }
 
 impl Running {
-    pub(crate) fn new(stop: StopHandle) -> Self {
-        Self { stop, threads: Vec::new(), boards: Vec::new() }
+    pub(crate) fn new(stop: StopHandle, clock: Monotonic) -> Self {
+        Self { stop, threads: Vec::new(), boards: Vec::new(), desks: Vec::new(), clock }
+    }
+
+    /// What looks at the cores while they run; it may move to another thread.
+    pub fn observer(&self) -> Observer {
+        Observer { stats: self.stats_reader(), desks: self.desks.clone(), clock: self.clock }
     }
 
     /// What stops the cores.
@@ -147,7 +155,7 @@ impl fmt::Debug for Running {
 }
 
 /// Reads the cores' counters. Clones read the same ones.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct StatsReader {
     boards: Vec<Arc<Board>>,
 }

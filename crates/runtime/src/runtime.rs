@@ -136,6 +136,7 @@ pub struct Runtime {
     config: RuntimeConfig,
     seats: Vec<Seat>,
     stop: StopHandle,
+    clock: Monotonic,
 }
 
 impl Runtime {
@@ -154,7 +155,7 @@ impl Runtime {
         let clock = Monotonic::new();
         let seats =
             mailboxes.into_iter().map(|mailboxes| Seat { mailboxes, stop: stop.clone(), clock }).collect();
-        Ok(Self { config, seats, stop })
+        Ok(Self { config, seats, stop, clock })
     }
 
     /// What stops the cores, before and after they start.
@@ -190,7 +191,7 @@ impl Runtime {
             return Err(StartError::Count { cores, what: "builders", given });
         }
         let (report, reports) = mpsc::channel();
-        let mut starting = Starting::new(self.stop);
+        let mut starting = Starting::new(self.stop, self.clock);
         for (seat, builder) in self.seats.into_iter().zip(builders) {
             let cpu = self.config.cpus.get(seat.core() as usize).copied();
             starting.spawn(seat, cpu, self.config.idle, builder, report.clone())?;

@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::clock::uptime;
 use crate::core::Core;
 use crate::link::Link;
+use crate::look::Look;
 use crate::mailbox::Mailboxes;
 
 /// Interfaces that one core can wait for.
@@ -19,6 +20,9 @@ pub(crate) const LINKS_MAX: usize = 64;
 
 /// How soon a port that was full is tried again: devices tell when frames arrive, not when room is made.
 const BLOCKED: Duration = Duration::from_micros(100);
+
+/// How soon a core looks again for room in a full ring of rows.
+const READ: Duration = Duration::from_micros(200);
 
 /// How a sleep ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,9 +78,12 @@ impl<A: Application> Core<A> {
 
     /// How long nothing needs to be done, as far as this core knows.
     fn spare_time(&self, now: Instant, at_most: Duration) -> Duration {
-        if self.has_work() {
+        if self.has_work() || self.look.as_ref().is_some_and(Look::has_work) {
             return Duration::ZERO;
         }
+        // Whoever reads rows rings no bell when there is room for more.
+        let is_read = self.look.as_ref().is_some_and(Look::is_waiting);
+        let at_most = if is_read { at_most.min(READ) } else { at_most };
         let until_deadline = self.next_deadline().map_or(at_most, |deadline| deadline.since(now));
         let until_retry = if self.is_blocked() { BLOCKED } else { at_most };
         at_most.min(until_deadline).min(until_retry)

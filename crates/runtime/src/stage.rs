@@ -15,7 +15,7 @@ pub enum Stage {
     Rx,
     /// Headers, demultiplexing, TCP.
     Input,
-    /// Timers that are due.
+    /// Timers that are due, and what somebody asked to see.
     Timers,
     /// The application's events.
     App,

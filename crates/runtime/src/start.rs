@@ -8,14 +8,16 @@ use freeway_stack::Application;
 
 use crate::affinity;
 use crate::board::Board;
+use crate::clock::Monotonic;
 use crate::core::Core;
 use crate::idle::Idle;
+use crate::observer::Desk;
 use crate::running::{Running, run};
 use crate::runtime::{BuildError, Seat, StartError};
 use crate::stop::StopHandle;
 
 /// What a thread tells the starter once it is built.
-pub(crate) type Report = (u32, Result<Arc<Board>, StartError>);
+pub(crate) type Report = (u32, Result<(Arc<Board>, Desk), StartError>);
 
 /// Threads that build or wait for the others. Dropping it ends them.
 pub(crate) struct Starting {
@@ -25,8 +27,8 @@ pub(crate) struct Starting {
 }
 
 impl Starting {
-    pub(crate) fn new(stop: StopHandle) -> Self {
-        Self { gates: Vec::new(), running: Running::new(stop) }
+    pub(crate) fn new(stop: StopHandle, clock: Monotonic) -> Self {
+        Self { gates: Vec::new(), running: Running::new(stop, clock) }
     }
 
     /// Starts a thread that builds its core, reports, and waits.
@@ -47,7 +49,7 @@ impl Starting {
         let spawned = thread::Builder::new().name(format!("freeway-{core}")).spawn(move || {
             let (stop, clock) = (seat.stop.clone(), seat.clock);
             let (result, built) = match build(seat, cpu, builder) {
-                Ok((core, board)) => (Ok(Arc::clone(&board)), Some((core, board))),
+                Ok((core, board, desk)) => (Ok((Arc::clone(&board), desk)), Some((core, board))),
                 Err(error) => (Err(error), None),
             };
             let told = report.send((core, result));
@@ -63,7 +65,7 @@ impl Starting {
 
     /// Lets all threads go once all have reported that they are built.
     pub(crate) fn wait_for_all(mut self, reports: &Receiver<Report>) -> Result<Running, StartError> {
-        let mut boards: Vec<Option<Arc<Board>>> = self.gates.iter().map(|_| None).collect();
+        let mut boards: Vec<Option<(Arc<Board>, Desk)>> = self.gates.iter().map(|_| None).collect();
         // Ends when every thread has reported or gone.
         for (core, result) in reports {
             let board = result?;
@@ -72,7 +74,9 @@ impl Starting {
             }
         }
         for (board, core) in boards.into_iter().zip(0..) {
-            self.running.boards.push(board.ok_or(StartError::Panicked { core })?);
+            let (board, desk) = board.ok_or(StartError::Panicked { core })?;
+            self.running.boards.push(board);
+            self.running.desks.push(Arc::new(desk));
         }
         for gate in self.gates.drain(..) {
             // A thread that is gone already is found by whoever joins it.
@@ -82,7 +86,7 @@ impl Starting {
     }
 }
 
-fn build<A, B>(seat: Seat, cpu: Option<usize>, builder: B) -> Result<(Core<A>, Arc<Board>), StartError>
+fn build<A, B>(seat: Seat, cpu: Option<usize>, builder: B) -> Result<(Core<A>, Arc<Board>, Desk), StartError>
 where
     A: Application,
     B: FnOnce(Seat) -> Result<Core<A>, BuildError>,
@@ -91,7 +95,8 @@ where
     if let Some(cpu) = cpu {
         affinity::pin(cpu).map_err(|source| StartError::Pin { core: number, cpu, source })?;
     }
-    let core = builder(seat).map_err(|source| StartError::Build { core: number, source })?;
+    let mut core = builder(seat).map_err(|source| StartError::Build { core: number, source })?;
     let board = Arc::new(Board::new(number, &core));
-    Ok((core, board))
+    let desk = core.observed();
+    Ok((core, board, desk))
 }

@@ -29,6 +29,7 @@ extern crate alloc;
 pub mod application;
 pub mod config;
 pub mod net;
+pub mod rows;
 pub mod stack;
 pub mod steer;
 pub mod tcp;

@@ -9,6 +9,8 @@
 mod core_time;
 pub mod kernel;
 mod server;
+mod watching;
 
 pub use core_time::CoreTime;
 pub use server::EchoServer;
+pub use watching::Watching;

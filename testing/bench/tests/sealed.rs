@@ -6,7 +6,7 @@ use assert_no_alloc::{AllocDisabler, assert_no_alloc};
 use freeway::host::Memory;
 use freeway::port::{PipeConfig, pipe};
 use freeway::tcp::Config;
-use freeway::{Cidr, Core, Duration, HostConfig, Instant, Interface, Mailboxes, Secrets, Seed};
+use freeway::{Cidr, Core, Duration, HostConfig, Instant, Interface, Mailboxes, Secrets, Seed, Tables};
 use freeway_bench::EchoServer;
 use freeway_loadgen::{Arrivals, Cause, Echo, Gauge, Load, LoadConfig, Rate, Requests, Work};
 
@@ -41,6 +41,12 @@ fn nothing_is_allocated_after_start() {
     // The first connection of a kind takes a profile, which is a start, too.
     turns(&mut client, &mut server, &mut now, 3);
 
+    // Whoever looks brings the memory; the core fills it.
+    let observer = server.observer();
+    let wanted =
+        |filter: &str| observer.frames(0, filter.parse().expect("a filter"), 96, 1_024).expect("a place");
+    let (echoes, mut nothing) = (wanted("tcp port 7"), wanted("udp port 53 or (arp and vlan)"));
+
     let random = Work::Requests(Requests { among: 400, cause: Cause::AnyAnswered(64) });
     let rate = Some(Rate { per_second: 200_000.0, arrivals: Arrivals::Poisson });
     for work in [
@@ -53,7 +59,10 @@ fn nothing_is_allocated_after_start() {
     ] {
         let before = gauge.read();
         gauge.order(work);
+        let mut rows = observer.rows(0, Tables::all(), true).expect("a place");
         assert_no_alloc(|| turns(&mut client, &mut server, &mut now, 5_000));
+        let listed = std::iter::from_fn(|| rows.next_row().expect("an answer")).count();
+        assert!(listed >= 300, "{work:?}: only {listed} sockets were shown");
         let done = gauge.read().since(before);
         let least = match work {
             Work::Sweep { .. } => 400,
@@ -63,6 +72,10 @@ fn nothing_is_allocated_after_start() {
         assert!(done.answered >= least, "{work:?}: only {} requests were answered", done.answered);
         assert_eq!((done.wrong, done.failed, done.timeouts), (0, 0, 0), "{work:?}");
     }
+
+    let (taken, dropped) = echoes.counts();
+    assert!(taken > 50_000 && dropped > 0 && dropped < taken, "{taken} frames, {dropped} dropped");
+    assert!(nothing.counts() == (0, 0) && nothing.peek().is_none());
 
     let reading = gauge.read();
     assert_eq!((reading.open, reading.failed), (400, 0));

@@ -24,5 +24,5 @@ pub mod pair;
 pub mod peer;
 pub mod privilege;
 pub mod server;
-mod shell;
+pub mod shell;
 pub mod transfer;

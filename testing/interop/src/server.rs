@@ -178,7 +178,11 @@ fn keep(stderr: impl BufRead + Send + 'static, log: Arc<Mutex<Vec<String>>>) -> 
 }
 
 /// The server's binary: `FREEWAY_BIN`, or the workspace's own in the release profile, built now.
-fn binary() -> Result<&'static Path> {
+///
+/// # Errors
+///
+/// It cannot be built.
+pub fn binary() -> Result<&'static Path> {
     static BINARY: LazyLock<Result<PathBuf>> = LazyLock::new(find_or_build);
     BINARY.as_deref().map_err(|error| anyhow!("no freeway binary: {error:#}"))
 }

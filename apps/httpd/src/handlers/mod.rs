@@ -4,6 +4,7 @@
 //! room. One value serves all requests to its path on one core; what belongs to a single request is a `u64`.
 
 mod examples;
+mod published;
 
 pub use examples::{Echo, Events, Health, Info, Publish, Socket};
 use freeway_http1::{Request, Status};
@@ -11,6 +12,7 @@ use freeway_http1::{Request, Status};
 use crate::broadcast::Outbox;
 use crate::counters::HttpCounters;
 pub use crate::reply::Reply;
+pub use published::{Published, Publisher};
 
 /// What a handler can reach beside its request.
 pub struct Context<'a> {

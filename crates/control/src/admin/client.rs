@@ -8,7 +8,9 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::{Answer, Ask, Reloaded};
+use crate::capture::{self, Begun};
 use crate::snapshot::Snapshot;
+use crate::sockets::{self, Socket, Summary};
 
 /// How long a server may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -78,7 +80,8 @@ impl Client {
     ///
     /// See [`AskError`].
     pub fn stats(&mut self) -> Result<Snapshot, AskError> {
-        match self.ask(&Ask::Stats)? {
+        self.ask(&Ask::Stats)?;
+        match self.answer()? {
             Answer::Stats(snapshot) => Ok(*snapshot),
             other => Err(self.unexpected(other)),
         }
@@ -92,16 +95,60 @@ impl Client {
     pub fn reload(&mut self) -> Result<Reloaded, AskError> {
         // Documents may have to be read.
         self.stream.get_ref().set_read_timeout(Some(RELOAD)).map_err(|source| self.broken(source))?;
-        match self.ask(&Ask::Reload)? {
+        self.ask(&Ask::Reload)?;
+        match self.answer()? {
             Answer::Reload(outcome) => Ok(outcome),
             other => Err(self.unexpected(other)),
         }
     }
 
-    fn ask(&mut self, ask: &Ask) -> Result<Answer, AskError> {
+    /// Sockets: `each` is shown one at a time, as they come. An error of `each` ends it, and this connection is of no use
+    /// any more.
+    ///
+    /// # Errors
+    ///
+    /// See [`AskError`]; and what `each` returns.
+    pub fn sockets<E: From<AskError>>(
+        &mut self,
+        wanted: sockets::Wanted,
+        mut each: impl FnMut(Socket) -> Result<(), E>,
+    ) -> Result<Summary, E> {
+        self.ask(&Ask::Sockets(wanted))?;
+        loop {
+            match self.answer()? {
+                Answer::Socket(socket) => each(socket)?,
+                Answer::Working(_) => {}
+                Answer::Sockets(summary) => return Ok(summary),
+                other => return Err(self.unexpected(other).into()),
+            }
+        }
+    }
+
+    /// Frames as they pass: what the server says of them, and a stream of which a pcapng file is read. Ending its writing
+    /// half ends the capture, and the file is whole at the stream's end.
+    ///
+    /// # Errors
+    ///
+    /// See [`AskError`].
+    pub fn capture(mut self, wanted: capture::Wanted) -> Result<(Begun, BufReader<UnixStream>), AskError> {
+        self.ask(&Ask::Capture(wanted))?;
+        match self.answer()? {
+            Answer::Capture(begun) => {
+                // Nothing may pass for hours.
+                self.stream.get_ref().set_read_timeout(None).map_err(|source| self.broken(source))?;
+                Ok((begun, self.stream))
+            }
+            other => Err(self.unexpected(other)),
+        }
+    }
+
+    fn ask(&mut self, ask: &Ask) -> Result<(), AskError> {
         let mut question = serde_json::to_vec(ask).map_err(|error| self.unknown(&error))?;
         question.push(b'\n');
-        self.stream.get_ref().write_all(&question).map_err(|source| self.broken(source))?;
+        self.stream.get_ref().write_all(&question).map_err(|source| self.broken(source))
+    }
+
+    fn answer(&mut self) -> Result<Answer, AskError> {
         let mut line = Vec::new();
         self.stream.read_until(b'\n', &mut line).map_err(|source| self.broken(source))?;
         if line.is_empty() {

@@ -1,10 +1,12 @@
 //! The admin socket: a Unix socket, open to the server's own user alone, by which a running server is asked.
 //!
-//! A question is one line of JSON, and so is its answer. A client may ask as often as it likes; the server closes a
+//! A question is one line of JSON, and so is its answer, or each of several. A client may ask as often as it likes; the server closes a
 //! connection that asks something senseless, is silent for a minute, or comes when [`CLIENTS`] others are there.
 //!
 //! ```text
 //!   {"ask":"stats"}      ──►      {"stats":{"version":1, ...}}
+//!   {"ask":"sockets", ...}     {"socket":{...}} for each, then {"sockets":{...}}
+//!   {"ask":"capture", ...}     {"capture":{...}}, then a pcapng file
 //!   {"ask":"weather"}    ──►      {"error":"..."}
 //! ```
 
@@ -19,7 +21,9 @@ use serde::{Deserialize, Serialize};
 pub use client::{AskError, Client};
 pub use server::{Actions, Server, ServerError};
 
+use crate::capture::{self, Begun};
 use crate::snapshot::Snapshot;
+use crate::sockets::{self, Socket, Summary};
 
 /// Clients at once: people and their tools, not a load.
 pub const CLIENTS: usize = 32;
@@ -35,6 +39,10 @@ pub enum Ask {
     Stats,
     /// Read the settings anew.
     Reload,
+    /// Sockets.
+    Sockets(sockets::Wanted),
+    /// Frames, as they pass.
+    Capture(capture::Wanted),
 }
 
 /// An answer.
@@ -45,6 +53,15 @@ pub enum Answer {
     Stats(Box<Snapshot>),
     /// To [`Ask::Reload`].
     Reload(Reloaded),
+    /// To [`Ask::Sockets`], one for each socket.
+    Socket(Socket),
+    /// The same, meanwhile: so many were looked at.
+    Working(u64),
+    /// The same, after the last one.
+    Sockets(Summary),
+    /// To [`Ask::Capture`]: a pcapng file follows this line, up to the connection's end. The client ends it by ending its
+    /// own half.
+    Capture(Begun),
     /// The question was not understood, or cannot be answered: one line for a person.
     Error(String),
 }

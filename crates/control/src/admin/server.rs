@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use freeway_runtime::StatsReader;
+use freeway_runtime::Observer;
 use thiserror::Error;
 
 use super::{Answer, Ask, CLIENTS, QUESTION_MAX, Reloaded};
 use crate::snapshot::Snapshot;
+use crate::{capture, sockets};
 
 /// How long a client may be silent, or leave an answer unread.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -56,20 +57,20 @@ pub struct Actions {
 /// What questions are answered from.
 struct Source {
     actions: Actions,
-    stats: StatsReader,
+    observer: Observer,
     ready: String,
     since: Instant,
 }
 
 impl Server {
-    /// Opens the socket at `path`, for this user alone, and answers from the cores' counters. `ready` is what the server
+    /// Opens the socket at `path`, for this user alone, and answers from what the cores show. `ready` is what the server
     /// said of itself when it was ready. A socket that a dead server left is replaced.
     ///
     /// # Errors
     ///
     /// See [`ServerError`].
-    pub fn open(path: &Path, stats: StatsReader, ready: &str) -> Result<Self, ServerError> {
-        Self::open_with(path, stats, ready, Actions::default())
+    pub fn open(path: &Path, observer: Observer, ready: &str) -> Result<Self, ServerError> {
+        Self::open_with(path, observer, ready, Actions::default())
     }
 
     /// The same for a server that does what clients ask for.
@@ -79,12 +80,12 @@ impl Server {
     /// See [`ServerError`].
     pub fn open_with(
         path: &Path,
-        stats: StatsReader,
+        observer: Observer,
         ready: &str,
         actions: Actions,
     ) -> Result<Self, ServerError> {
         let listener = listen(path)?;
-        let source = Arc::new(Source { actions, stats, ready: ready.to_owned(), since: Instant::now() });
+        let source = Arc::new(Source { actions, observer, ready: ready.to_owned(), since: Instant::now() });
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new()
@@ -184,7 +185,11 @@ fn serve(client: &UnixStream, source: &Source) -> io::Result<()> {
             return Ok(());
         }
         match serde_json::from_slice(&line) {
-            Ok(ask) => say(client, &source.answer(&ask))?,
+            Ok(Ask::Stats) => say(client, &source.stats())?,
+            Ok(Ask::Reload) => say(client, &source.reload())?,
+            Ok(Ask::Sockets(wanted)) => sockets::tell(client, &source.observer, &wanted)?,
+            // What follows is no line: nothing else can be asked on this connection.
+            Ok(Ask::Capture(wanted)) => return capture::tell(client, &source.observer, &wanted),
             Err(error) => return say(client, &Answer::Error(format!("not a question: {error}"))),
         }
     }
@@ -197,16 +202,15 @@ fn say(mut client: &UnixStream, answer: &Answer) -> io::Result<()> {
 }
 
 impl Source {
-    fn answer(&self, ask: &Ask) -> Answer {
-        match ask {
-            Ask::Reload => match &self.actions.reload {
-                Some(reload) => Answer::Reload(reload()),
-                None => Answer::Error("this server cannot read its settings anew".to_owned()),
-            },
-            Ask::Stats => {
-                let uptime_s = self.since.elapsed().as_secs();
-                Answer::Stats(Box::new(Snapshot::take(&self.stats.read(), &self.ready, uptime_s)))
-            }
+    fn stats(&self) -> Answer {
+        let uptime_s = self.since.elapsed().as_secs();
+        Answer::Stats(Box::new(Snapshot::take(&self.observer.stats().read(), &self.ready, uptime_s)))
+    }
+
+    fn reload(&self) -> Answer {
+        match &self.actions.reload {
+            Some(reload) => Answer::Reload(reload()),
+            None => Answer::Error("this server cannot read its settings anew".to_owned()),
         }
     }
 }

@@ -95,13 +95,38 @@ impl Slots {
     /// The slot is the writer's, which the caller is, and `frame` is at most `slot_size` long.
     #[inline(always)]
     unsafe fn fill(&self, index: usize, frame: &[u8], flags: u8) {
-        self.descriptor(index).with_mut(|descriptor| {
-            // SAFETY: needed to write through a shared reference; the slot is the caller's.
-            unsafe { descriptor.write(Descriptor { len: frame.len() as u32, flags }) };
-        });
+        // SAFETY: needed for the slot's length; what is asked of the caller is what was asked of ours.
+        unsafe { self.describe(index, frame.len(), flags) };
         // SAFETY: needed to copy bytes into the slot, which is long enough, is the caller's, and is no part of
         // `frame`: only a reader's `frame` could be, and it belongs to another slot or another ring.
         unsafe { self.at(index).as_ptr().copy_from_nonoverlapping(frame.as_ptr(), frame.len()) };
+    }
+
+    /// # Safety
+    ///
+    /// The slot is the writer's, which the caller is, and both parts together are at most `slot_size` long.
+    #[inline(always)]
+    unsafe fn fill_parts(&self, index: usize, head: &[u8], body: &[u8], flags: u8) {
+        // SAFETY: needed for the slot's length; what is asked of the caller is what was asked of ours.
+        unsafe { self.describe(index, head.len() + body.len(), flags) };
+        let slot = self.at(index).as_ptr();
+        // SAFETY: needed as in `fill`, for the first part.
+        unsafe { slot.copy_from_nonoverlapping(head.as_ptr(), head.len()) };
+        // SAFETY: needed to address what follows the first part, which is within the slot or its end.
+        let rest = unsafe { slot.add(head.len()) };
+        // SAFETY: needed as in `fill`, for the second part: there is room for both.
+        unsafe { rest.copy_from_nonoverlapping(body.as_ptr(), body.len()) };
+    }
+
+    /// # Safety
+    ///
+    /// The slot is the writer's, which the caller is, and `len` is at most `slot_size`.
+    #[inline(always)]
+    unsafe fn describe(&self, index: usize, len: usize, flags: u8) {
+        self.descriptor(index).with_mut(|descriptor| {
+            // SAFETY: needed to write through a shared reference; the slot is the caller's.
+            unsafe { descriptor.write(Descriptor { len: len as u32, flags }) };
+        });
     }
 
     /// # Safety
@@ -145,6 +170,19 @@ impl FrameProducer {
         // SAFETY: needed to fill the slot at the tail, which with room in the ring is the writer's; the length is
         // checked.
         unsafe { self.writer.slots().fill(self.writer.tail(), frame, flags) };
+        self.writer.advance();
+        true
+    }
+
+    /// The same for a frame in two parts, such as what is said of it and what there is of it.
+    #[inline]
+    pub fn push_parts(&mut self, head: &[u8], body: &[u8], flags: u8) -> bool {
+        if head.len() + body.len() > self.slot_size() || self.writer.room(1) == 0 {
+            return false;
+        }
+        // SAFETY: needed to fill the slot at the tail, which with room in the ring is the writer's; the length is
+        // checked.
+        unsafe { self.writer.slots().fill_parts(self.writer.tail(), head, body, flags) };
         self.writer.advance();
         true
     }

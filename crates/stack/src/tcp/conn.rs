@@ -58,7 +58,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             Some(flight) => tcb.info_in_flight(&cx, &held, flight),
             None => tcb.info_with(&cx, &held),
         };
+        let opening = self.listeners.opening(net, &self.store, socket.profile, socket.hop, peer);
         Some(Info {
+            mss_advertised: opening.map_or(info.mss_advertised, |config| config.mss),
             receiver_rtt: self.tuning.rtt((index, socket.serial)),
             path_mtu: Some(tcb.path_mss().saturating_add(headers(peer)).min(net.mtu(socket.hop))),
             unread: self.store.rx_bytes(socket.queues),

@@ -239,6 +239,12 @@ impl Listeners {
         })
     }
 
+    /// The listener at `place` of the table: where it listens, and its profile. `Err` beyond the last.
+    pub(crate) fn at(&self, place: usize) -> Result<Option<(Option<IpAddr>, u16, u16)>, ()> {
+        let listener = self.listeners.get(place).ok_or(())?;
+        Ok(listener.map(|listener| (listener.addr, listener.port, listener.profile)))
+    }
+
     fn chain(&self, port: u16) -> impl Iterator<Item = Listener> + '_ {
         let mut index = self.by_port[usize::from(port)];
         core::iter::from_fn(move || {

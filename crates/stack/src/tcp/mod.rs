@@ -36,7 +36,7 @@ mod handshake;
 mod input;
 pub(crate) mod item;
 mod jar;
-mod key;
+pub(crate) mod key;
 mod lifecycle;
 pub(crate) mod list;
 mod listener;

@@ -19,7 +19,7 @@ pub(crate) struct Entry {
     pub(crate) key: FlowKey,
     pub(crate) profile: u16,
     pub(crate) tcp: TimeWait,
-    until: Instant,
+    pub(crate) until: Instant,
     older: u32,
     newer: u32,
 }
@@ -52,6 +52,16 @@ impl TimeWaitTable {
     #[inline]
     pub(crate) fn key(&self, index: u32) -> Option<&FlowKey> {
         self.entries.get(index).map(|entry| &entry.key)
+    }
+
+    /// The record at `index`.
+    pub(crate) fn get(&self, index: u32) -> Option<&Entry> {
+        self.entries.get(index)
+    }
+
+    /// Which of the 64 records from `64 * word` on there are.
+    pub(crate) fn occupied_bits(&self, word: usize) -> Option<u64> {
+        self.entries.occupied_bits(word)
     }
 
     #[inline]

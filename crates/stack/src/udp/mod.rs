@@ -112,6 +112,11 @@ impl UdpSockets {
         bound
     }
 
+    /// The socket at `place` of the table: its address, port and service. `Err` beyond the last.
+    pub(crate) fn at(&self, place: usize) -> Result<Option<(Option<IpAddr>, u16, u16)>, ()> {
+        self.table.at(place)
+    }
+
     // ---- the way in ----
 
     /// Takes a datagram from IP to its socket's queue.

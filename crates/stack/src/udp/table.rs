@@ -111,6 +111,12 @@ impl Table {
         true
     }
 
+    /// The socket at `place` of the table: its address, port and service. `Err` beyond the last.
+    pub(super) fn at(&self, place: usize) -> Result<Option<(Option<IpAddr>, u16, u16)>, ()> {
+        let place = self.places.get(place).ok_or(())?;
+        Ok(place.bound.map(|bound| (bound.addr.map(IpAddr::from), bound.port, bound.service)))
+    }
+
     #[inline]
     fn search(&self, port: u16, addr: u128) -> Result<usize, usize> {
         self.order.binary_search_by(|entry| (entry.0, entry.1).cmp(&(port, addr)))

@@ -10,7 +10,7 @@ use anyhow::{Result, anyhow, ensure};
 use clap::Parser;
 use freeway::tcp::Config;
 use freeway::{CoreStats, Stage};
-use freeway_bench::EchoServer;
+use freeway_bench::{EchoServer, Watching};
 use freeway_loadgen::{Cause, Echo, Gauge, Load, LoadConfig, Pair, PairError, PairSize, Requests, Work};
 
 /// TCP echo over the in-process pipe, one core each side.
@@ -39,6 +39,13 @@ struct Args {
     /// Seconds a run.
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
+    /// After each run, another with everything looking at the server: figures every second, a capture that takes no frame.
+    /// The ratio of the medians is what observation costs.
+    #[arg(long)]
+    watched: bool,
+    /// The same, and every socket shown over and over.
+    #[arg(long)]
+    listed: bool,
     /// Print one JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -90,11 +97,32 @@ fn main() -> Result<()> {
     let ramp = (begun.elapsed() - laid_out).as_secs_f64();
     gauge.order(Work::Requests(requests));
     sleep(Duration::from_millis(500));
-    let runs =
-        (0..args.runs.max(1)).map(|_| measure(&pair, &gauge, args.seconds)).collect::<Result<Vec<_>>>()?;
+    let (mut runs, mut watched, mut rows) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..args.runs.max(1) {
+        runs.push(measure(&pair, &gauge, args.seconds)?);
+        if args.watched || args.listed {
+            let watching = Watching::start(pair.server_observer(), args.listed)?;
+            watched.push(measure(&pair, &gauge, args.seconds)?);
+            rows += watching.rows();
+        }
+    }
     let failed = gauge.read().failed;
     ensure!(failed == 0, "{failed} connections failed");
+    let alone = median(&mut runs).requests_per_s;
     report(&args, ramp, runs);
+    if !watched.is_empty() {
+        let seen = median(&mut watched).requests_per_s;
+        let rates =
+            |runs: &[Run]| runs.iter().map(|run| format!("{:.0}", run.requests_per_s)).collect::<Vec<_>>();
+        eprintln!(
+            "watched         {seen:.0} requests/s: {:.4} of the rate alone ({})",
+            seen / alone,
+            rates(&watched).join(" ")
+        );
+        if args.listed {
+            eprintln!("sockets shown   {:.0} a second", rows as f64 / (args.seconds * watched.len() as f64));
+        }
+    }
     pair.stop().map_err(plain)?;
     Ok(())
 }
@@ -125,9 +153,14 @@ fn server(pair: &Pair) -> Result<CoreStats> {
     pair.stats().map(|(server, _)| server).map_err(plain)
 }
 
-fn report(args: &Args, ramp: f64, mut runs: Vec<Run>) {
+/// The run in the middle; they are put in order.
+fn median(runs: &mut [Run]) -> Run {
     runs.sort_by(|a, b| a.requests_per_s.total_cmp(&b.requests_per_s));
-    let median = runs[runs.len() / 2];
+    runs.get(runs.len() / 2).copied().unwrap_or_default()
+}
+
+fn report(args: &Args, ramp: f64, mut runs: Vec<Run>) {
+    let median = median(&mut runs);
     let (low, high) = (runs[0].requests_per_s, runs[runs.len() - 1].requests_per_s);
     let total: f64 = median.cycles.iter().sum();
     if args.json {

@@ -35,6 +35,21 @@ fn a_frame_longer_than_a_slot_is_refused() {
 }
 
 #[test]
+fn two_parts_become_one_frame() {
+    let (mut producer, mut consumer) = frames(2, 8);
+    assert!(producer.push_parts(b"head", b"body", 3) && producer.push_parts(b"", b"", 4));
+    assert!(!producer.push_parts(b"full", b"", 0));
+    producer.commit();
+    assert_eq!(consumer.peek(), Some((&b"headbody"[..], 3)));
+    consumer.release();
+    assert_eq!(consumer.peek(), Some((&b""[..], 4)));
+    consumer.release();
+    consumer.commit();
+    assert!(!producer.push_parts(b"heads", b"body", 0), "longer than a slot");
+    assert!(producer.push_parts(b"", b"all of it", 0) == (b"all of it".len() <= 8));
+}
+
+#[test]
 fn a_full_ring_has_room_again_when_the_reader_finds_nothing() {
     let (mut producer, mut consumer) = frames(8, 1);
     let fill = |producer: &mut FrameProducer| {
