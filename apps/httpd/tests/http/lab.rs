@@ -9,7 +9,7 @@ use freeway::{
     Application, Conn, ConnId, ConnectConfig, Core, Duration, Ended, HashKey, HostConfig, Instant, Interface,
     ListenConfig, Mailboxes, Secrets, Seed, Stack,
 };
-use freeway_httpd::{Config, Disk, HttpState, Library, Mesh, Parts, Route, Server, TlsFeed};
+use freeway_httpd::{Config, Disk, HttpState, Library, LogSender, Mesh, Parts, Route, Server, TlsFeed};
 
 /// The server as an application of its own.
 pub struct Site {
@@ -55,7 +55,7 @@ impl Application for Site {
 /// A client's connection, by its number in the order of opening.
 #[derive(Default)]
 pub struct Talk {
-    id: Option<ConnId>,
+    pub id: Option<ConnId>,
     pub heard: Vec<u8>,
     pub is_open: bool,
     /// The peer has finished, or the connection is over.
@@ -106,9 +106,9 @@ impl Application for Client {
 
 /// Both, and the time.
 pub struct Lab {
-    server: Core<Site>,
-    client: Core<Client>,
-    now: Instant,
+    pub server: Core<Site>,
+    pub client: Core<Client>,
+    pub now: Instant,
 }
 
 /// What a lab is made of.
@@ -119,6 +119,7 @@ pub struct Plan {
     pub topics: usize,
     /// All connections begin with TLS if there is one.
     pub tls: Option<TlsFeed>,
+    pub log: Option<LogSender>,
 }
 
 impl Plan {
@@ -130,6 +131,7 @@ impl Plan {
             routes: Vec::new(),
             topics: 1,
             tls: None,
+            log: None,
         }
     }
 
@@ -152,7 +154,7 @@ impl Plan {
             routes: self.routes,
             topics: self.topics,
             mesh: Mesh::new(1).remove(0),
-            log: None,
+            log: self.log,
             tls: self.tls,
             key: HashKey::new([1, 2]),
         };
@@ -184,12 +186,17 @@ impl Lab {
         self.run(Duration::from_millis(60));
     }
 
-    /// Opens a connection and returns its number.
-    pub fn open(&mut self) -> usize {
+    /// Begins to open a connection.
+    pub fn connect(&mut self) -> usize {
         let server: SocketAddr = "198.18.0.2:80".parse().unwrap();
         let id = self.client.stack_mut().connect(&ConnectConfig::new(server)).unwrap();
         self.client.app_mut().talks.push(Talk { id: Some(id), ..Talk::default() });
-        let number = self.client.app().talks.len() - 1;
+        self.client.app().talks.len() - 1
+    }
+
+    /// Opens a connection and returns its number.
+    pub fn open(&mut self) -> usize {
+        let number = self.connect();
         self.settle();
         assert!(self.talk(number).is_open);
         number
@@ -226,10 +233,20 @@ impl Lab {
         }
     }
 
+    /// Ends a connection by a reset.
+    pub fn abort(&mut self, number: usize) {
+        let id = self.client.app().talks[number].id.unwrap();
+        if let Some(mut conn) = self.client.stack_mut().conn(id) {
+            conn.abort();
+        }
+    }
+
     /// Finishes sending.
     pub fn finish(&mut self, number: usize) {
         let id = self.client.app().talks[number].id.unwrap();
-        self.client.stack_mut().conn(id).unwrap().shutdown();
+        if let Some(mut conn) = self.client.stack_mut().conn(id) {
+            conn.shutdown();
+        }
     }
 
     /// Has a client read again that did not.
@@ -263,10 +280,7 @@ impl Lab {
         self.say(number, pieces);
         let heard = self.heard(number);
         let is_over = self.talk(number).is_over;
-        let id = self.client.app().talks[number].id.unwrap();
-        if let Some(mut conn) = self.client.stack_mut().conn(id) {
-            conn.abort();
-        }
+        self.abort(number);
         (heard, is_over)
     }
 
