@@ -1,7 +1,7 @@
 //! Connections that stay: Server-Sent Events and WebSockets.
 //!
-//! What a client sends on a WebSocket is checked as it comes and sent back as it is (RFC 6455, sections 5 and 8.1); no message
-//! is put together, so none is too long for memory. What a subscriber sends is dropped frame by frame.
+//! What a client sends on a WebSocket is checked as it comes and sent back in pieces (RFC 6455, sections 5 and 8.1); no
+//! message is put together, so none is too long for memory. What a subscriber sends is dropped frame by frame.
 
 use arrayvec::ArrayVec;
 use freeway_http1::websocket::frame::CONTROL_MAX;
@@ -153,7 +153,7 @@ impl Server {
                     }
                     return if self.keep_socket(io, state, socket) { Next::Wait } else { Next::Abort };
                 }
-                Err(close) => return self.close_socket(io, &socket, close),
+                Err(close) => return self.close_socket(io, close),
             }
         }
     }
@@ -223,16 +223,6 @@ impl Server {
                 // It is read again when it is whole.
                 return Ok(false);
             }
-        } else {
-            let mut written = FrameHead::write(head.opcode, head.len);
-            if let Some(first) = written.first_mut()
-                && !head.fin
-            {
-                *first &= 0x7f;
-            }
-            if !io.put(&[&written]) {
-                return Ok(false);
-            }
         }
         io.consume(head_len);
         socket.frame = Some((head, 0));
@@ -259,7 +249,8 @@ impl Server {
         Ok(true)
     }
 
-    /// Reads a frame's payload as far as it is there.
+    /// Reads the next piece of a frame's payload. What is sent back is a fragment for each piece, checked before it goes,
+    /// so that between two of them everything can be said.
     fn hear_payload<I: Io>(
         &mut self,
         io: &mut I,
@@ -268,50 +259,53 @@ impl Server {
         head: FrameHead,
         done: u64,
     ) -> Result<bool, Close> {
-        if done == head.len {
-            socket.frame = None;
-            let is_text = socket.assembly.is_text();
-            if state.topic == ECHO && socket.assembly.end(&head) && is_text {
-                socket.text.end().map_err(|_| Close::NOT_TEXT)?;
-            }
-            return Ok(true);
-        }
+        let left = head.len - done;
         let mut bytes = [0; PIECE];
-        let mut count = io.copy(&mut bytes).min(usize::try_from(head.len - done).unwrap_or(PIECE));
-        if state.topic == ECHO {
-            let room = io.room();
-            if room < count {
-                io.want_room();
-                count = room;
-            }
-        }
-        if count == 0 {
+        let count = io.copy(&mut bytes).min(usize::try_from(left).unwrap_or(PIECE));
+        if (count as u64) < left.min(PIECE as u64) {
             return Ok(false);
         }
+        let is_last = count as u64 == left;
         let piece = bytes.get_mut(..count).unwrap_or_default();
         unmask(piece, head.mask, done);
-        if socket.assembly.is_text() {
-            socket.text.read(piece).map_err(|_| Close::NOT_TEXT)?;
-        }
-        if state.topic == ECHO && !io.put(&[piece]) {
-            return Ok(false);
+        if state.topic == ECHO {
+            let is_end = is_last && head.fin;
+            let mut text = socket.text;
+            if socket.assembly.is_text() {
+                text.read(piece).map_err(|_| Close::NOT_TEXT)?;
+                if is_end {
+                    text.end().map_err(|_| Close::NOT_TEXT)?;
+                }
+            }
+            let opcode = if done == 0 { head.opcode } else { Opcode::Continuation };
+            let mut fragment = FrameHead::write(opcode, count as u64);
+            if let Some(first) = fragment.first_mut()
+                && !is_end
+            {
+                *first &= 0x7f;
+            }
+            if !io.put(&[&fragment, piece]) {
+                return Ok(false);
+            }
+            socket.text = text;
         }
         io.consume(count);
-        socket.frame = Some((head, done + count as u64));
+        socket.frame = (!is_last).then_some((head, done + count as u64));
+        if is_last && state.topic == ECHO {
+            socket.assembly.end(&head);
+        }
         Ok(true)
     }
 
-    /// Says why, and closes. In the middle of an echoed frame nothing can be said.
-    fn close_socket<I: Io>(&mut self, io: &mut I, socket: &Socket, close: Close) -> Next {
+    /// Says why, and closes.
+    fn close_socket<I: Io>(&mut self, io: &mut I, close: Close) -> Next {
         if !matches!(close, Close(1000 | 1001 | 3000..)) {
             self.counters.websocket_failed += 1;
         }
-        if socket.frame.is_none() {
-            let code = close.0.to_be_bytes();
-            let frame: ArrayVec<u8, 14> =
-                FrameHead::write(Opcode::Close, 2).iter().copied().chain(code).collect();
-            io.put(&[&frame]);
-        }
+        let code = close.0.to_be_bytes();
+        let frame: ArrayVec<u8, 14> =
+            FrameHead::write(Opcode::Close, 2).iter().copied().chain(code).collect();
+        io.put(&[&frame]);
         Next::Drain
     }
 
