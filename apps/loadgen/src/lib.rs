@@ -25,5 +25,6 @@ pub use load::{Load, LoadConfig, LoadState, Targets};
 pub use pace::{Arrivals, Rate, Schedule};
 pub use pair::{Pair, PairError, PairSize};
 pub use protocol::{
-    Answers, Cache, CacheConfig, CacheProgress, Echo, EchoProgress, Http, HttpProgress, Protocol,
+    Answers, Cache, CacheConfig, CacheProgress, Echo, EchoProgress, Form, Http, HttpProgress, Protocol,
+    Subscribe, SubscribeProgress,
 };

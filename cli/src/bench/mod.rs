@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use freeway::Seed;
 use freeway_loadgen::{
-    Arrivals, Cache, CacheConfig, Cause, Echo, Gauge, Http, Latencies, LoadConfig, Protocol, Rate, Reading,
-    Requests, Work,
+    Arrivals, Cache, CacheConfig, Cause, Echo, Form, Gauge, Http, Latencies, LoadConfig, Protocol, Rate,
+    Reading, Requests, Subscribe, Work,
 };
 
 use crate::c10m::{cpu_seconds, number, progress};
@@ -29,8 +29,9 @@ use target::{Proto, Target, span};
 /// Example: freeway bench cache://198.18.0.2:11211 --via memif:/run/fw.sock,role=client --addr 198.18.0.3/24 --rate 500000
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// PROTO://HOST:PORT; PROTO is cache, cacheu (UDP), http (with a path), echo, udp (echo), connect (open, one echoed
-    /// request, close), bulk (upload) or source (download).
+    /// PROTO://HOST:PORT; PROTO is cache, cacheu (UDP), http (with a path), events or ws (with a path: connections that
+    /// hear what is posted to --publish), echo, udp (echo), connect (open, one echoed request, close), bulk (upload) or
+    /// source (download).
     target: Target,
     /// What carries the load: kernel for Linux's sockets, or a device for Freeway's stack, as --dev of `freeway serve`.
     #[arg(long, default_value = "kernel", value_name = "DEV")]
@@ -78,7 +79,8 @@ pub(crate) struct Args {
     /// Keys of a cache; all are set before anything is measured, unless only sets are.
     #[arg(long, default_value_t = 100_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=99_999_999))]
     keys: u32,
-    /// Bytes of a cache's value [default: 32], or of an echoed request [default: 64].
+    /// Bytes of a cache's value [default: 32], of an echoed request [default: 64], or of a message to subscribers
+    /// [default: 100].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     value_size: Option<u32>,
     /// Which part of a cache's requests are sets, 0 to 1.
@@ -90,6 +92,13 @@ pub(crate) struct Args {
     /// Opens connections and holds them; requests trickle over them only with --rate.
     #[arg(long)]
     hold: bool,
+    /// A connection for each request of http, --connections under way at once.
+    #[arg(long, conflicts_with = "hold")]
+    reconnect: bool,
+    /// Where messages to subscribers of events and ws are posted: one when all have heard the one before, at most --rate a
+    /// second [default: 1]. Latencies are from the one to each of the others.
+    #[arg(long, default_value = "/publish", value_name = "PATH")]
+    publish: String,
     /// Packet buffers of the client's stack.
     #[arg(long, default_value_t = 16_384, value_name = "N", value_parser = clap::value_parser!(u32).range(256..=8_000_000))]
     buffers: u32,
@@ -121,6 +130,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     ensure!((0.0..=1.0).contains(&args.set_ratio), "--set-ratio is a part of all requests: 0 to 1");
     ensure!(args.rate.is_none_or(|rate| rate > 0.0), "--rate 0 asks nothing: leave it out");
     ensure!(!args.hold || proto.holds(), "--hold is for cache, http and echo, whose connections stay");
+    ensure!(!args.reconnect || *proto == Proto::Http, "--reconnect is for http");
+    ensure!(
+        !proto.hears() || args.via != Via::Kernel,
+        "{} needs --via with a device: Linux's sockets do not tell who has heard",
+        proto.name()
+    );
     ensure!(
         !proto.is_udp() || args.connections <= 1_024,
         "--connections {}: at most 1,024 UDP sockets",
@@ -134,7 +149,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let config = LoadConfig {
         depth,
         open_rate: args.open_rate,
-        connections: if proto.holds() { args.connections } else { 0 },
+        connections: if proto.holds() && !args.reconnect { args.connections } else { 0 },
         sockets: if proto.is_udp() { args.connections } else { 0 },
         ..LoadConfig::new(*server, 0)
     };
@@ -152,6 +167,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         Proto::Cache | Proto::CacheUdp => measure(args, config, Cache::filled(cache, seed), &gauge, 0),
         Proto::Http => measure(args, config, Http::new(path, host), &gauge, 0),
+        Proto::Events | Proto::Socket => {
+            let form = if *proto == Proto::Events { Form::Events } else { Form::Socket };
+            let size = args.value_size.unwrap_or(100) as usize;
+            measure(args, config, Subscribe::new(form, path, &args.publish, host, size), &gauge, 0)
+        }
         Proto::Echo | Proto::Udp | Proto::Connect | Proto::Bulk | Proto::Source => {
             let size = args.value_size.unwrap_or(64) as usize;
             measure(args, config, Echo::new(size), &gauge, 0)
@@ -176,6 +196,11 @@ fn work(args: &Args) -> Work {
     let rate = args.rate.map(|per_second| Rate { per_second, arrivals });
     let among = args.connections;
     match proto {
+        Proto::Http if args.reconnect => Work::Churn { under_way: args.connections.min(OTHERS), rate },
+        Proto::Events | Proto::Socket => {
+            let slow = Rate { per_second: 1.0, arrivals: Arrivals::Constant };
+            Work::Churn { under_way: 1, rate: Some(rate.unwrap_or(slow)) }
+        }
         Proto::Connect => Work::Churn { under_way: args.connections.min(OTHERS), rate },
         Proto::Bulk => Work::Upload { connections: args.connections },
         Proto::Source => Work::Download { connections: args.connections },
@@ -228,11 +253,16 @@ fn measure<P: Protocol + Send + 'static>(
         sources: args.sources.unwrap_or_else(|| config.connections.div_ceil(PER_SOURCE).max(1)),
         core: args.core,
         buffers: args.buffers,
-        others: if proto.holds() || proto.is_udp() { 64 } else { OTHERS + args.connections },
+        others: if config.connections > 0 || proto.is_udp() { 64 } else { OTHERS + args.connections },
         gateway: args.gateway,
     };
+    let connections = config.connections;
     let client = Client::start(&plan, config, protocol, gauge.clone())?;
-    let opened_per_s = if proto.holds() { ramp(args, &client, gauge)? } else { 0.0 };
+    let is_held = connections > 0;
+    let opened_per_s = if is_held { ramp(args, &client, gauge)? } else { 0.0 };
+    if proto.hears() {
+        subscribe(&client, gauge, connections)?;
+    }
     if to_fill > 0 {
         fill(args, &client, gauge, to_fill)?;
     }
@@ -282,8 +312,8 @@ fn measure<P: Protocol + Send + 'static>(
             Via::Kernel => "kernel".to_owned(),
             Via::Device(device) => device.to_string(),
         },
-        connections: if proto.holds() { after.reading.open } else { u64::from(args.connections) },
-        connects_per_s: if proto.holds() { opened_per_s } else { per_s(done.cycles) },
+        connections: if is_held { after.reading.open } else { u64::from(args.connections) },
+        connects_per_s: if is_held { opened_per_s } else { per_s(done.cycles) },
         requests_per_s: per_s(done.answered),
         values_per_s: per_s(done.values),
         bytes_in_per_s: per_s(done.bytes_in),
@@ -338,6 +368,30 @@ fn ramp(args: &Args, client: &Client, gauge: &Gauge) -> Result<f64> {
     }
     progress("");
     Ok(wanted as f64 / begun.elapsed().as_secs_f64())
+}
+
+/// Asks on every connection once, and waits for the answers.
+fn subscribe(client: &Client, gauge: &Gauge, connections: u32) -> Result<()> {
+    /// Subscriptions under way at once.
+    const IN_FLIGHT: u32 = 1_024;
+    let first = gauge.read();
+    gauge.order(Work::Sweep { in_flight: IN_FLIGHT });
+    let (mut last, mut moved) = (0, Instant::now());
+    loop {
+        let Reading { answered, wrong, .. } = gauge.read().since(first);
+        ensure!(wrong == 0, "{wrong} subscriptions were refused");
+        if answered >= u64::from(connections) {
+            progress("");
+            return Ok(());
+        }
+        if answered > last {
+            (last, moved) = (answered, Instant::now());
+        }
+        ensure!(moved.elapsed() < PATIENCE, "only {answered} of {connections} subscriptions were answered");
+        client.check()?;
+        progress(&format!("subscriptions: {} of {}", number(answered as f64), number(connections.into())));
+        sleep(Duration::from_millis(20));
+    }
 }
 
 /// Sets every key of a cache.

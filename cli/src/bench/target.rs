@@ -11,6 +11,10 @@ pub(super) enum Proto {
     /// The same over UDP.
     CacheUdp,
     Http,
+    /// Server-Sent Events: connections that hear, and one at a time that publishes.
+    Events,
+    /// The same by WebSockets.
+    Socket,
     Echo,
     /// Echo over UDP.
     Udp,
@@ -23,10 +27,12 @@ pub(super) enum Proto {
 }
 
 impl Proto {
-    const ALL: [(&'static str, Self); 8] = [
+    const ALL: [(&'static str, Self); 10] = [
         ("cache", Self::Cache),
         ("cacheu", Self::CacheUdp),
         ("http", Self::Http),
+        ("events", Self::Events),
+        ("ws", Self::Socket),
         ("echo", Self::Echo),
         ("udp", Self::Udp),
         ("connect", Self::Connect),
@@ -46,7 +52,17 @@ impl Proto {
 
     /// Whether connections are opened first and stay.
     pub(super) const fn holds(self) -> bool {
-        matches!(self, Self::Cache | Self::Http | Self::Echo)
+        matches!(self, Self::Cache | Self::Http | Self::Events | Self::Socket | Self::Echo)
+    }
+
+    /// Whether connections only hear.
+    pub(super) const fn hears(self) -> bool {
+        matches!(self, Self::Events | Self::Socket)
+    }
+
+    /// Whether a target has a path.
+    const fn has_path(self) -> bool {
+        matches!(self, Self::Http | Self::Events | Self::Socket)
     }
 }
 
@@ -57,7 +73,7 @@ pub(super) struct Target {
     pub(super) server: SocketAddr,
     /// The HTTP Host header.
     pub(super) host: String,
-    /// The HTTP request target.
+    /// The HTTP request target; what subscribers ask for.
     pub(super) path: String,
 }
 
@@ -72,8 +88,8 @@ impl FromStr for Target {
         let proto = Proto::ALL.iter().find(|(name, _)| *name == proto).map(|&(_, proto)| proto);
         let proto = proto.ok_or_else(|| format!("'{text}' names no protocol: it is one of {}", known()))?;
         let (host, path) = match rest.find('/') {
-            Some(place) if proto == Proto::Http => rest.split_at(place),
-            Some(_) => return Err(format!("'{text}': only http has a path")),
+            Some(place) if proto.has_path() => rest.split_at(place),
+            Some(_) => return Err(format!("'{text}': only http, events and ws have a path")),
             None => (rest, "/"),
         };
         let mut found =

@@ -417,7 +417,10 @@ impl<P: Protocol> KernelLoad<P> {
         for _ in 0..requests {
             let (begin, most) = (self.scratch.len(), self.protocol.request_max());
             self.scratch.resize(begin + most, 0);
-            let len = self.scratch.get_mut(begin..).map_or(0, |room| self.protocol.request(room));
+            let is_alone = peer.lane == Lane::Churn;
+            let protocol = &mut self.protocol;
+            let write = |room| if is_alone { protocol.request_apart(room) } else { protocol.request(room) };
+            let len = self.scratch.get_mut(begin..).map_or(0, write);
             self.scratch.truncate(begin + len);
         }
         self.reading.bytes_out += self.scratch.len() as u64;

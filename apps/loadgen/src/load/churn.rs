@@ -53,7 +53,7 @@ impl Churn {
         common: &mut Common<P>,
     ) {
         for _ in 0..OPENS_PER_TURN {
-            if self.under_way >= self.most {
+            if self.under_way >= self.most || common.deaf > 0 {
                 return;
             }
             let at = match &self.schedule {
@@ -82,7 +82,9 @@ impl Churn {
         common: &mut Common<P>,
     ) {
         // Without room `writable` brings it here again.
-        common.send_request(conn);
+        if common.send_request_apart(conn) && P::TELLS {
+            (common.told, common.deaf) = (common.now, common.reading.open);
+        }
     }
 
     pub(super) fn readable<P: Protocol>(
@@ -106,7 +108,9 @@ impl Churn {
                 && let Some(at) = self.times.pop(0, &mut queue)
             {
                 common.reading.answered += 1;
-                common.latencies.record(common.now.since(at).as_nanos());
+                if !P::TELLS {
+                    common.latencies.record(common.now.since(at).as_nanos());
+                }
                 conn.shutdown();
             }
             let state = conn.state();

@@ -338,6 +338,12 @@ impl Held {
             common.reading.bytes_in += count as u64;
             common.reading.values += u64::from(found.values);
             common.reading.wrong += u64::from(found.wrong);
+            if P::TELLS {
+                common.deaf = common.deaf.saturating_sub(found.values.into());
+                for _ in 0..found.values {
+                    common.latencies.record(common.now.since(common.told).as_nanos());
+                }
+            }
             for _ in 0..found.whole {
                 match self.times.pop(place.number(), &mut queue) {
                     Some(at) => {

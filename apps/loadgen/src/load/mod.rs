@@ -162,6 +162,9 @@ struct Common<P> {
     scratch: Box<[u8]>,
     /// The time of the turn at hand.
     now: Instant,
+    /// When held connections were told something last, and how many have not heard it, where they are told.
+    told: Instant,
+    deaf: u64,
 }
 
 /// How often the gauge is looked at while nothing else wakes the core.
@@ -189,6 +192,8 @@ impl<P: Protocol> Load<P> {
             reading: Reading::default(),
             scratch,
             now: Instant::ZERO,
+            told: Instant::ZERO,
+            deaf: 0,
         };
         Self {
             gauge,

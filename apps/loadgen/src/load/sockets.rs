@@ -46,6 +46,20 @@ impl Opener {
 impl<P: Protocol> Common<P> {
     /// Writes the next request to `conn`; false, and nothing has happened, when there is no room for the whole of it.
     pub(super) fn send_request(&mut self, conn: &mut Conn<'_, LoadState<P::Progress>>) -> bool {
+        self.send(conn, P::request)
+    }
+
+    /// The same for a connection that is opened for it alone.
+    pub(super) fn send_request_apart(&mut self, conn: &mut Conn<'_, LoadState<P::Progress>>) -> bool {
+        self.send(conn, P::request_apart)
+    }
+
+    #[inline]
+    fn send(
+        &mut self,
+        conn: &mut Conn<'_, LoadState<P::Progress>>,
+        write: impl Fn(&mut P, &mut [u8]) -> usize,
+    ) -> bool {
         let most = self.protocol.request_max();
         if conn.send_room() < most {
             conn.want_room();
@@ -54,14 +68,14 @@ impl<P: Protocol> Common<P> {
         let len = if most <= conn.mss() {
             let Some(mut packet) = conn.reserve() else { return false };
             let Some(room) = packet.append(most) else { return false };
-            let len = self.protocol.request(room);
+            let len = write(&mut self.protocol, room);
             packet.truncate(len);
             if !conn.commit(packet) {
                 return false;
             }
             len
         } else {
-            let len = self.protocol.request(&mut self.scratch);
+            let len = write(&mut self.protocol, &mut self.scratch);
             // What there is room for and no buffer breaks the request off; the connection is of no more use.
             let written = conn.write(self.scratch.get(..len).unwrap_or_default());
             if written < len {

@@ -6,6 +6,8 @@ use super::{Answers, Protocol};
 #[derive(Clone, Debug)]
 pub struct Http {
     request: Box<[u8]>,
+    /// The only request of a connection, which the server closes.
+    last: Box<[u8]>,
     /// The last whole head, its body's length, and whether its status was good: the next one is nearly always the same.
     head: Box<[u8]>,
     head_len: usize,
@@ -51,8 +53,15 @@ const BODY_MAX: u32 = u32::MAX / 10 - 1;
 impl Http {
     /// GETs of `target`, with `host` as the Host header.
     pub fn new(target: &str, host: &str) -> Self {
-        let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes().into();
-        Self { request, head: vec![0; HEAD_MAX].into(), head_len: 0, body: 0, wrong: false }
+        let begin = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n");
+        Self {
+            request: format!("{begin}\r\n").into_bytes().into(),
+            last: format!("{begin}Connection: close\r\n\r\n").into_bytes().into(),
+            head: vec![0; HEAD_MAX].into(),
+            head_len: 0,
+            body: 0,
+            wrong: false,
+        }
     }
 
     /// Reads the head byte by byte; returns what is left of `bytes` once it has ended, if it has.
@@ -106,7 +115,14 @@ impl Protocol for Http {
     type Progress = HttpProgress;
 
     fn request_max(&self) -> usize {
-        self.request.len()
+        self.last.len()
+    }
+
+    fn request_apart(&mut self, into: &mut [u8]) -> usize {
+        if let Some(into) = into.get_mut(..self.last.len()) {
+            into.copy_from_slice(&self.last);
+        }
+        self.last.len()
     }
 
     #[inline]
@@ -190,7 +206,9 @@ mod tests {
     fn a_request_is_one() {
         let mut http = Http::new("/index.html", "198.18.0.2");
         let mut buffer = vec![0; http.request_max()];
-        assert_eq!(http.request(&mut buffer), buffer.len());
-        assert_eq!(buffer, b"GET /index.html HTTP/1.1\r\nHost: 198.18.0.2\r\n\r\n");
+        let len = http.request(&mut buffer);
+        assert_eq!(&buffer[..len], b"GET /index.html HTTP/1.1\r\nHost: 198.18.0.2\r\n\r\n");
+        assert_eq!(http.request_apart(&mut buffer), buffer.len());
+        assert_eq!(buffer, b"GET /index.html HTTP/1.1\r\nHost: 198.18.0.2\r\nConnection: close\r\n\r\n");
     }
 }

@@ -6,10 +6,12 @@
 mod cache;
 mod echo;
 mod http;
+mod subscribe;
 
 pub use cache::{Cache, CacheConfig, CacheProgress};
 pub use echo::{Echo, EchoProgress};
 pub use http::{Http, HttpProgress};
+pub use subscribe::{Form, Subscribe, SubscribeProgress};
 
 /// What a piece of a stream held.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -32,6 +34,15 @@ pub trait Protocol {
 
     /// Writes the next request to the start of `into`, which is as long as the longest; returns its length.
     fn request(&mut self, into: &mut [u8]) -> usize;
+
+    /// Whether what connections that come and go ask for is told to those that are held: latencies are then from the
+    /// one to each of the others, and the next one goes out when all have heard the one before.
+    const TELLS: bool = false;
+
+    /// The same for a connection that is opened for this request alone.
+    fn request_apart(&mut self, into: &mut [u8]) -> usize {
+        self.request(into)
+    }
 
     /// Takes the next bytes of a stream of answers, all of them.
     fn answers(&mut self, progress: &mut Self::Progress, bytes: &[u8]) -> Answers;
