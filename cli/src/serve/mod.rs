@@ -35,6 +35,9 @@ use budget::Budget;
 use plan::Plan;
 use reload::{Reloader, Started};
 
+/// After so long everything that cores have counted is seen.
+const COUNTED_WITHIN: Duration = Duration::from_millis(250);
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     let Loaded { settings, mut problems } = load(args.config.as_deref(), &args.flags());
     let planned = plan::plan(&settings, &mut problems);
@@ -143,7 +146,10 @@ fn serve(args: &Args, settings: Settings, plan: Plan, http: Http) -> Result<()> 
             }
             ending.store(true, Ordering::Relaxed);
             stop.wake();
-            let deadline = Instant::now() + Duration::from_nanos(drain.load(Ordering::Relaxed));
+            let drain = Duration::from_nanos(drain.load(Ordering::Relaxed));
+            let deadline = Instant::now() + drain;
+            // What cores count is seen a tenth of a second later.
+            thread::sleep(drain.min(COUNTED_WITHIN));
             let is_open =
                 || stats.read().iter().any(|core| core.get("tables", "connections").unwrap_or(0) > 0);
             while Instant::now() < deadline && is_open() {
