@@ -108,6 +108,19 @@ impl Server {
         Ok(())
     }
 
+    /// Has it read its files again, by SIGHUP.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended.
+    pub fn hang_up(&self) -> Result<()> {
+        Ok(kill_process(self.pid()?, Signal::HUP)?)
+    }
+
+    fn pid(&self) -> Result<Pid> {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a child has a pid")
+    }
+
     /// Ends it by SIGKILL, which it cannot know of.
     ///
     /// # Errors
@@ -124,8 +137,7 @@ impl Server {
         if let Some(status) = self.child.try_wait()? {
             bail!("it had ended by itself with {status} (signal {:?})\n{}", status.signal(), self.tail());
         }
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a child has a pid")?;
-        kill_process(pid, Signal::TERM)?;
+        kill_process(self.pid()?, Signal::TERM)?;
         let deadline = Instant::now() + END_WITHIN;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait()? {
