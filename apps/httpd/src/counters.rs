@@ -55,6 +55,8 @@ freeway_base::counters! {
         websocket_failed,
         /// TLS handshakes completed.
         tls_handshakes,
+        /// Those of them that took up a session from before.
+        tls_resumed,
         /// TLS connections closed because of an error.
         tls_failed,
         /// Connections refused because too many had TLS.

@@ -10,6 +10,7 @@
 mod answer;
 mod ask;
 pub mod broadcast;
+mod certificates;
 mod config;
 mod counters;
 mod disk;
@@ -29,10 +30,12 @@ mod server;
 mod shelf;
 mod socket;
 mod state;
+mod tickets;
 mod tls;
 mod tree;
 
 pub use broadcast::Mesh;
+pub use certificates::{Certificate, Tls, TlsChange, TlsError, TlsFeed};
 pub use config::Config;
 pub use counters::HttpCounters;
 pub use disk::Disk;
@@ -41,5 +44,4 @@ pub use library::{Changes, Feed, Library, LibraryConfig, LibraryError, SiteConfi
 pub use log::{Destination, Format, Log, LogConfig, LogSender};
 pub use server::{Parts, Route, Server};
 pub use state::{HoldsHttp, HttpState};
-pub use tls::{Certificate, Tls, TlsChange, TlsError, TlsFeed};
 pub use tree::Tree;

@@ -16,6 +16,7 @@ use freeway_http1::ranges::{RANGES_MAX, Span};
 use arrayvec::ArrayVec;
 
 use crate::broadcast::{Broadcasts, Mesh};
+use crate::certificates::TlsFeed;
 use crate::config::Config;
 use crate::counters::HttpCounters;
 use crate::disk::Disk;
@@ -28,7 +29,7 @@ use crate::prefix::Prefixes;
 use crate::rates::Rates;
 use crate::shelf::Shelf;
 use crate::state::{HoldsHttp, HttpState, NONE, Phase, Ticks};
-use crate::tls::{Secure, Sessions, TlsFeed};
+use crate::tls::{Secure, Sessions};
 
 /// How often a core looks for parts from disk while it waits for some.
 const DISK_LOOK: Duration = Duration::from_micros(100);
@@ -250,6 +251,9 @@ impl Server {
         self.now = now;
         self.prefixes.turn(now);
         self.shelf.turn(stack);
+        if let Some(sessions) = &mut self.tls {
+            sessions.turn();
+        }
         if self.disk.is_busy() {
             self.take_from_disk(stack);
         }
@@ -314,6 +318,7 @@ impl Server {
         }
         io.flush();
         self.counters.tls_handshakes += u64::from(io.opened);
+        self.counters.tls_resumed += u64::from(io.opened && io.is_resumed());
         if io.failed && next != Next::Abort {
             self.counters.tls_failed += 1;
             next = Next::Abort;

@@ -6,24 +6,17 @@
 //! ```
 //!
 //! The four buffers are of a core's own, and a connection has them only while bytes are in them. What rustls keeps of a
-//! session, and what a handshake works with, it allocates. Sessions are not resumed: rustls's stores and ticket keys sit
-//! behind locks.
+//! session, and what a handshake works with, it allocates.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use freeway::ring::{Consumer, Producer, spsc};
 use freeway::{Conn, ConnId, Instant, Lent};
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, UnbufferedServerConnection};
-use rustls::sign::CertifiedKey;
+use rustls::HandshakeKind;
+use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
-use thiserror::Error;
 
+use crate::certificates::TlsFeed;
 use crate::io::Io;
 
 /// Plain bytes of a record at most (RFC 8446, section 5.1).
@@ -34,157 +27,6 @@ const OVERHEAD: usize = 512;
 
 /// Bytes of a buffer: two records, so that a head that begins at the end of one is whole with the next.
 const BUFFER: usize = 2 * (RECORD_MAX + OVERHEAD);
-
-/// A site's certificate.
-#[derive(Clone, Debug)]
-pub struct Certificate {
-    /// The names it is for; none for the one that clients get that name none of the others.
-    pub names: Vec<String>,
-    /// The chain, in PEM, the site's own first.
-    pub chain: PathBuf,
-    /// Its key, in PEM.
-    pub key: PathBuf,
-}
-
-/// Certificates that cannot be used.
-#[derive(Debug, Error)]
-pub enum TlsError {
-    /// A file that cannot be read, or is no PEM.
-    #[error("{path}: {source}", path = .path.display())]
-    Pem {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: rustls::pki_types::pem::Error,
-    },
-    /// A key that is not its certificate's, or of a kind that is not known.
-    #[error("{path}: {source}", path = .path.display())]
-    Key {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: rustls::Error,
-    },
-    /// There is no certificate.
-    #[error("TLS needs a certificate")]
-    None,
-}
-
-/// All certificates, and the cores that use them.
-pub struct Tls {
-    current: Arc<ServerConfig>,
-    /// Those before, which cores may still have: freed here when they do not.
-    old: Vec<Arc<ServerConfig>>,
-    cores: Vec<Producer<Arc<ServerConfig>>>,
-}
-
-/// What one core learns of the certificates.
-pub struct TlsFeed {
-    config: Arc<ServerConfig>,
-    updates: Consumer<Arc<ServerConfig>>,
-}
-
-impl Tls {
-    /// Reads all certificates.
-    ///
-    /// # Errors
-    ///
-    /// See [`TlsError`].
-    pub fn open(certificates: &[Certificate]) -> Result<Self, TlsError> {
-        let current = configure(certificates)?;
-        Ok(Self { current, old: Vec::new(), cores: Vec::new() })
-    }
-
-    /// What one core needs.
-    pub fn feed(&mut self) -> TlsFeed {
-        let (producer, updates) = spsc(4);
-        self.cores.push(producer);
-        TlsFeed { config: Arc::clone(&self.current), updates }
-    }
-
-    /// Reads other certificates, or the same ones again, and changes nothing yet.
-    ///
-    /// # Errors
-    ///
-    /// See [`TlsError`].
-    pub fn prepare(certificates: &[Certificate]) -> Result<TlsChange, TlsError> {
-        Ok(TlsChange { config: configure(certificates)? })
-    }
-
-    /// Uses what was prepared, for connections that are opened from now on.
-    pub fn change(&mut self, change: TlsChange) {
-        for core in &mut self.cores {
-            // A core that has not looked four times over will not look now.
-            let _ = core.push(Arc::clone(&change.config));
-        }
-        self.old.push(std::mem::replace(&mut self.current, change.config));
-        self.old.retain(|config| Arc::strong_count(config) > 1);
-    }
-}
-
-/// Certificates that were read and are not used yet.
-pub struct TlsChange {
-    config: Arc<ServerConfig>,
-}
-
-fn configure(certificates: &[Certificate]) -> Result<Arc<ServerConfig>, TlsError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut resolver = Resolver { by_name: HashMap::new(), default: None };
-    for certificate in certificates {
-        let key = Arc::new(load(certificate, &provider)?);
-        if certificate.names.is_empty() || resolver.default.is_none() {
-            resolver.default = Some(Arc::clone(&key));
-        }
-        for name in &certificate.names {
-            resolver.by_name.insert(name.to_ascii_lowercase(), Arc::clone(&key));
-        }
-    }
-    if resolver.default.is_none() {
-        return Err(TlsError::None);
-    }
-    let broken = |source| TlsError::Key { path: PathBuf::new(), source };
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(broken)?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(resolver));
-    config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    Ok(Arc::new(config))
-}
-
-fn load(
-    certificate: &Certificate,
-    provider: &rustls::crypto::CryptoProvider,
-) -> Result<CertifiedKey, TlsError> {
-    let pem = |path: &Path| {
-        let path = path.to_path_buf();
-        move |source| TlsError::Pem { path, source }
-    };
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&certificate.chain)
-        .map_err(pem(&certificate.chain))?
-        .collect::<Result<_, _>>()
-        .map_err(pem(&certificate.chain))?;
-    let key = PrivateKeyDer::from_pem_file(&certificate.key).map_err(pem(&certificate.key))?;
-    let bad_key = |source| TlsError::Key { path: certificate.key.clone(), source };
-    CertifiedKey::from_der(chain, key, provider).map_err(bad_key)
-}
-
-/// Certificates by the name that a client asks for (RFC 6066, section 3).
-#[derive(Debug)]
-struct Resolver {
-    by_name: HashMap<String, Arc<CertifiedKey>>,
-    default: Option<Arc<CertifiedKey>>,
-}
-
-impl ResolvesServerCert for Resolver {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        // rustls has the name in lower case.
-        let named = hello.server_name().and_then(|name| self.by_name.get(name));
-        named.or(self.default.as_ref()).cloned()
-    }
-}
 
 /// Bytes on their way between two stages; empty, it has no memory.
 #[derive(Default)]
@@ -267,13 +109,16 @@ impl Sessions {
         }
     }
 
+    /// Takes what is new of certificates and keys, for connections from now on.
+    #[inline]
+    pub(crate) fn turn(&mut self) {
+        self.feed.turn();
+    }
+
     /// A session for a new connection; `None` when there are too many.
     pub(crate) fn open(&mut self) -> Option<u32> {
-        while let Some(config) = self.feed.updates.pop() {
-            self.feed.config = config;
-        }
         let place = self.free.pop()?;
-        let Ok(tls) = UnbufferedServerConnection::new(Arc::clone(&self.feed.config)) else {
+        let Ok(tls) = UnbufferedServerConnection::new(Arc::clone(self.feed.config())) else {
             self.free.push(place);
             return None;
         };
@@ -341,6 +186,11 @@ impl<'a, 's, S: Copy + Default + 'static> Secure<'a, 's, S> {
     /// Whether the handshake is over.
     pub(crate) fn is_open(&self) -> bool {
         self.session.is_open
+    }
+
+    /// Whether the session was one that the client had before.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.session.tls.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// Whether the connection has ended below HTTP.

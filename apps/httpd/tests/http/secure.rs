@@ -8,7 +8,7 @@ use freeway_httpd::handlers::{Echo, Events, Handler, Publish};
 use freeway_httpd::{Certificate, Route, Tls, TlsError};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, SupportedProtocolVersion};
 
 use crate::lab::{Answer, Lab, Plan};
 
@@ -23,6 +23,14 @@ fn certificate() -> Certificate {
 }
 
 fn lab() -> Lab {
+    lab_of(&mut tls())
+}
+
+fn tls() -> Tls {
+    Tls::open(&[certificate()]).unwrap()
+}
+
+fn lab_of(tls: &mut Tls) -> Lab {
     let large: Vec<u8> = (0..300_000u32).map(|at| b'a' + (at % 26) as u8).collect();
     let route = |path: &str, handler: Box<dyn Handler>| Route { path: path.into(), handler };
     let routes = vec![
@@ -30,7 +38,6 @@ fn lab() -> Lab {
         route("/events", Box::new(Events(0))),
         route("/publish", Box::new(Publish::new(0))),
     ];
-    let mut tls = Tls::open(&[certificate()]).unwrap();
     Plan { routes, tls: Some(tls.feed()), ..Plan::new(&[("/", b"Hello, World!"), ("/large", &large)]) }
         .start()
 }
@@ -43,6 +50,11 @@ struct Client {
 
 impl Client {
     fn open(lab: &mut Lab, versions: &[&'static SupportedProtocolVersion]) -> Self {
+        Self::open_as(lab, &Self::config(versions))
+    }
+
+    /// What a client remembers from one connection to the next.
+    fn config(versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(certificate().chain).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -52,7 +64,11 @@ impl Client {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let tls = ClientConnection::new(Arc::new(config), "a.example".try_into().unwrap()).unwrap();
+        Arc::new(config)
+    }
+
+    fn open_as(lab: &mut Lab, config: &Arc<ClientConfig>) -> Self {
+        let tls = ClientConnection::new(Arc::clone(config), "a.example".try_into().unwrap()).unwrap();
         Self { number: lab.open(), tls }
     }
 
@@ -150,4 +166,32 @@ fn what_is_no_tls_ends_the_connection() {
     let missing = Certificate { chain: "/nonexistent".into(), ..certificate() };
     assert!(matches!(Tls::open(&[missing]), Err(TlsError::Pem { .. })));
     assert!(matches!(Tls::open(&[]), Err(TlsError::None)));
+}
+
+#[test]
+fn a_session_is_taken_up_again_until_its_key_is_gone() {
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let mut tls = tls();
+        let mut lab = lab_of(&mut tls);
+        let config = Client::config(&[version]);
+        let visit = |lab: &mut Lab| {
+            let mut client = Client::open_as(lab, &config);
+            let heard = client.ask(lab, b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n", 10_000);
+            assert!(heard.ends_with(b"Hello, World!"), "{version:?}");
+            client.tls.handshake_kind()
+        };
+        assert_eq!(visit(&mut lab), Some(HandshakeKind::Full));
+        assert_eq!(visit(&mut lab), Some(HandshakeKind::Resumed));
+        // New certificates and a new key end no session.
+        tls.change(Tls::prepare(&[certificate()]).unwrap());
+        assert_eq!(visit(&mut lab), Some(HandshakeKind::Resumed));
+        tls.rotate().unwrap();
+        assert_eq!(visit(&mut lab), Some(HandshakeKind::Resumed));
+        // A client comes back when the key of all its tickets is gone. It has taken one of the last in TLS 1.3.
+        tls.rotate().unwrap();
+        tls.rotate().unwrap();
+        assert_eq!(visit(&mut lab), Some(HandshakeKind::Full));
+        let counters = lab.server().counters();
+        assert_eq!((counters.tls_handshakes, counters.tls_resumed, counters.tls_failed), (5, 3, 0));
+    }
 }
