@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use freeway::ring::{Consumer, Producer, spsc};
-use freeway::{ConnId, Lent, Stack};
+use freeway::{ConnId, Duration, Instant, Lent, Stack};
 use freeway_http1::chunked::{CHUNK_END, ChunkStart};
 use freeway_http1::websocket::{FrameHead, Opcode};
 
@@ -158,6 +158,9 @@ pub(crate) struct Broadcasts {
     rounds: VecDeque<Round>,
     rounds_max: usize,
     from: Vec<Consumer<Message>>,
+    /// Since when the core has been short of room to send.
+    short_since: Option<Instant>,
+    is_waiting: bool,
     pub(crate) outbox: Outbox,
 }
 
@@ -169,6 +172,8 @@ impl Broadcasts {
             rounds: VecDeque::with_capacity(max),
             rounds_max: max,
             from: mesh.from,
+            short_since: None,
+            is_waiting: false,
             outbox: Outbox { own: VecDeque::with_capacity(max), others: mesh.to, max, dropped: 0 },
         }
     }
@@ -187,6 +192,25 @@ impl Broadcasts {
     /// Whether messages wait to be sent.
     pub(crate) fn is_busy(&self) -> bool {
         !self.rounds.is_empty() || !self.outbox.own.is_empty()
+    }
+
+    /// Whether a message waits for room that its core does not have.
+    pub(crate) const fn is_waiting(&self) -> bool {
+        self.is_waiting
+    }
+
+    /// Notes whether the core is short of room now; whether the message at hand waits for some, which it does for so long
+    /// and then no more.
+    #[inline]
+    pub(crate) fn waits(&mut self, is_short: bool, now: Instant, patience: Duration) -> bool {
+        self.is_waiting = is_short && {
+            let since = *self.short_since.get_or_insert(now);
+            now - since < patience
+        };
+        if !is_short {
+            self.short_since = None;
+        }
+        self.is_waiting
     }
 
     /// Takes messages from this core's handlers and from other cores.

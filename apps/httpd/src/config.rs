@@ -53,6 +53,9 @@ pub struct Config {
     pub broadcast_step: u32,
     /// Messages that wait to be sent to all subscribers; past it they are dropped. Default 64.
     pub broadcast_queue: u32,
+    /// How long a message waits while its core is short of room to send to anybody; then those whose turn it would be are
+    /// passed over. Default 1 s.
+    pub broadcast_patience: Duration,
     /// Bytes that a subscriber may be behind; past it messages pass it over. Default 64 KiB.
     pub subscriber_backlog: u32,
     /// How often a subscriber's connection is looked at: one that has acknowledged nothing of what it was sent since the
@@ -83,6 +86,7 @@ impl Default for Config {
             subscribers_max: 1 << 16,
             broadcast_step: 512,
             broadcast_queue: 64,
+            broadcast_patience: Duration::from_secs(1),
             subscriber_backlog: 64 << 10,
             subscriber_check: Duration::from_secs(60),
         }

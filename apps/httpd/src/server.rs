@@ -34,6 +34,9 @@ use crate::tls::{Secure, Sessions};
 /// How often a core looks for parts from disk while it waits for some.
 const DISK_LOOK: Duration = Duration::from_micros(100);
 
+/// How often a core looks for room while a message waits for some.
+const SHORT_LOOK: Duration = Duration::from_micros(50);
+
 /// How often a sleeping core looks for new documents and messages from other cores.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -265,7 +268,9 @@ impl Server {
 
     /// When [`Server::turn`] must run next, though nothing arrives.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let wait = if self.broadcasts.is_busy() || self.shelf.is_busy() {
+        let wait = if self.broadcasts.is_waiting() {
+            SHORT_LOOK
+        } else if self.broadcasts.is_busy() || self.shelf.is_busy() {
             Duration::ZERO
         } else if self.disk.is_busy() {
             DISK_LOOK
@@ -449,6 +454,10 @@ impl Server {
     fn broadcast<S: HoldsHttp>(&mut self, stack: &mut Stack<S>) {
         self.counters.broadcast_dropped = self.broadcasts.outbox.dropped;
         for _ in 0..self.config.broadcast_step {
+            // Whoever acknowledges makes room; it is nobody's fault that there is none.
+            if self.broadcasts.waits(!stack.has_room_to_send(), self.now, self.config.broadcast_patience) {
+                return;
+            }
             let Some((id, forms)) = self.broadcasts.next(AHEAD, stack) else {
                 if self.broadcasts.is_busy() { continue } else { break }
             };

@@ -368,6 +368,11 @@ impl<S: Copy + Default + 'static> Stack<S> {
         self.tcp.store.lend(bytes)
     }
 
+    /// Whether anybody has room to send: `false` while this host as a whole is short of buffers, until peers acknowledge.
+    pub fn has_room_to_send(&self) -> bool {
+        self.tcp.store.has_room_to_send()
+    }
+
     /// Gives lent memory back to the application, when the last byte in flight is acknowledged.
     pub fn take_back(&mut self, lent: Lent) {
         self.tcp.store.take_back(lent);

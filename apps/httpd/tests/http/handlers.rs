@@ -7,7 +7,7 @@ use freeway_httpd::{Config, Route};
 
 use crate::lab::{Answer, Lab, Plan};
 
-fn lab_with(config: Config) -> Lab {
+fn plan(config: Config) -> Plan {
     let route = |path: &str, handler: Box<dyn Handler>| Route { path: path.into(), handler };
     let routes = vec![
         route("/healthz", Box::new(Health)),
@@ -18,7 +18,11 @@ fn lab_with(config: Config) -> Lab {
         route("/ws", Box::new(Socket(Some(0)))),
         route("/ws-echo", Box::new(Socket(None))),
     ];
-    Plan { routes, config, ..Plan::new(&[("/", b"x")]) }.start()
+    Plan { routes, config, ..Plan::new(&[("/", b"x")]) }
+}
+
+fn lab_with(config: Config) -> Lab {
+    plan(config).start()
 }
 
 fn lab() -> Lab {
@@ -277,6 +281,31 @@ fn a_socket_that_breaks_the_protocol_is_told_and_closed() {
     assert_eq!(lab.server().counters().websocket_failed, 8);
     let answer = lab.get("/ws-echo", "");
     assert_eq!((answer.status, answer.field("Upgrade")), (426, Some("websocket")));
+}
+
+#[test]
+fn a_message_waits_for_room_rather_than_pass_anybody_over() {
+    // Three eighths of the buffers may be on their way at once, the publisher's answer among them.
+    for (patience, expected) in [(Duration::from_secs(1), 200), (Duration::ZERO, 95)] {
+        let config = Config { broadcast_patience: patience, ..Config::default() };
+        let mut lab = Plan { buffers: 256, ..plan(config) }.start();
+        let numbers: Vec<usize> = (0..200).map(|_| lab.connect()).collect();
+        lab.settle();
+        for &number in &numbers {
+            lab.say(number, &[b"GET /events HTTP/1.1\r\nHost: a\r\n\r\n"]);
+        }
+        lab.settle();
+        let (text, _) = lab.ask(&[b"POST /publish HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nnews"]);
+        assert_eq!(Answer::parse(&text).status, 202);
+        lab.run(Duration::from_secs(1));
+        let heard = numbers.iter().filter(|&&number| lab.talk(number).heard.ends_with(b"data: news\n\n\r\n"));
+        assert_eq!(heard.count(), expected, "{patience:?}");
+        let counters = lab.server().counters();
+        assert_eq!(
+            (counters.broadcast, counters.broadcast_skipped),
+            (expected as u64, 200 - expected as u64)
+        );
+    }
 }
 
 #[test]

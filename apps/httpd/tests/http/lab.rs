@@ -120,6 +120,8 @@ pub struct Plan {
     /// All connections begin with TLS if there is one.
     pub tls: Option<TlsFeed>,
     pub log: Option<LogSender>,
+    /// Packet buffers of each end.
+    pub buffers: u32,
 }
 
 impl Plan {
@@ -132,6 +134,7 @@ impl Plan {
             topics: 1,
             tls: None,
             log: None,
+            buffers: 4_096,
         }
     }
 
@@ -144,7 +147,7 @@ impl Plan {
         let (left, right) = pipe(&PipeConfig::default()).unwrap();
         let host = HostConfig::new(Secrets::from_seed(Seed(1)))
             .max_connections(256)
-            .buffers(4_096)
+            .buffers(self.buffers)
             .memory(Memory::Heap);
         let now = Instant::from_secs(1_000);
         let parts = Parts {
