@@ -25,6 +25,16 @@ pub(crate) struct Ask {
     pub(crate) expects: bool,
 }
 
+impl Ask {
+    /// Of nothing.
+    pub(crate) const NONE: Self = Self {
+        head_len: 0,
+        framing: Framing::None,
+        manner: Manner { minor: 1, head_only: false, keep_alive: false },
+        expects: false,
+    };
+}
+
 /// How a request is answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Plan {
@@ -48,6 +58,11 @@ pub(crate) enum Plan {
     Handler(u32),
 }
 
+impl Plan {
+    /// Of nothing.
+    pub(crate) const NONE: Self = Self::Error(Status::NOT_FOUND);
+}
+
 /// The methods that documents know.
 const READ: &str = "GET, HEAD, OPTIONS";
 
@@ -62,6 +77,11 @@ impl Server {
             return if io.at_end() { Next::Close } else { Next::Wait };
         }
         let first = io.peek();
+        // What is logged or counted by address is read each time.
+        let keeps = self.log.is_none() && self.rates.is_none();
+        if keeps && let Some((ask, plan)) = self.memo.find(first, self.shelf.changes()) {
+            return self.carry_out(io, state, ask, plan);
+        }
         let mut fields = space();
         let limits = self.config.limits;
         // Most heads lie in one frame. One that does not is put together, and read again.
@@ -80,7 +100,16 @@ impl Server {
                 self.scratch = scratch;
                 decided
             }
-            Ok(Parsed::Complete(request)) => Ok(Some(self.decide(&request, io))),
+            Ok(Parsed::Complete(request)) => {
+                let (ask, plan) = self.decide(&request, io);
+                if keeps
+                    && ask.framing == Framing::None
+                    && matches!(plan, Plan::Document(_) | Plan::NotModified(_))
+                {
+                    self.memo.keep(first, self.shelf.changes(), ask, plan);
+                }
+                Ok(Some((ask, plan)))
+            }
             Ok(Parsed::Partial) => Ok(None),
             Err(refusal) => Err(refusal),
         };

@@ -37,6 +37,8 @@ pub struct Config {
     /// Addresses whose rates are known at once, rounded up to a power of two; of more, the ones idle longest are
     /// forgotten. Default 65,536: 1 MiB a core when rates are bounded, else nothing.
     pub addresses_max: u32,
+    /// Request heads whose meaning is kept, rounded up to a power of two; 0 for none. Default 128, 500 bytes each.
+    pub heads_kept: u32,
     /// Buffers for documents that are read from disk, two for each download under way. Default 64, that is 8 MiB a core;
     /// downloads beyond take turns.
     pub disk_buffers: u32,
@@ -79,6 +81,7 @@ impl Default for Config {
             requests_per_second: 0,
             requests_burst: 100,
             addresses_max: 1 << 16,
+            heads_kept: 128,
             disk_buffers: 64,
             disk_buffer: 128 << 10,
             tls_max: 8_192,

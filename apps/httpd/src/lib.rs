@@ -22,6 +22,7 @@ pub mod handlers;
 mod io;
 pub mod library;
 pub mod log;
+mod memo;
 mod patience;
 mod prefix;
 mod rates;

@@ -25,6 +25,7 @@ use crate::handlers::Handler;
 use crate::io::{Io, Plain};
 use crate::library::Feed;
 use crate::log::{Entry, LogSender};
+use crate::memo::Memo;
 use crate::prefix::Prefixes;
 use crate::rates::Rates;
 use crate::shelf::Shelf;
@@ -79,6 +80,7 @@ pub struct Server {
     pub(crate) shelf: Shelf,
     pub(crate) routes: Vec<Route>,
     pub(crate) prefixes: Prefixes,
+    pub(crate) memo: Memo,
     pub(crate) exchanges: Exchanges,
     pub(crate) broadcasts: Broadcasts,
     pub(crate) disk: Disk,
@@ -127,6 +129,7 @@ impl Server {
             shelf: Shelf::new(feed, stack),
             routes,
             prefixes: Prefixes::new(stack.now()),
+            memo: Memo::new(config.heads_kept),
             exchanges: Exchanges::new(config.exchanges_max),
             broadcasts: Broadcasts::new(topics, config.subscribers_max, config.broadcast_queue, mesh),
             disk,
@@ -175,8 +178,9 @@ impl Server {
     }
 
     /// Takes no more requests: connections end with the answer that is under way. Idle ones end when they are looked at.
-    pub const fn stop(&mut self) {
+    pub fn stop(&mut self) {
         self.stopping = true;
+        self.memo.end();
     }
 
     /// Ends a connection that has nothing under way, after [`Server::stop`].

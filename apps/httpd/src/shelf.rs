@@ -43,6 +43,8 @@ pub(crate) struct Shelf {
     coming: Option<(Arc<Tree>, usize)>,
     /// How far the shelf has been cleared of what the tree no longer has; past the end when it is done.
     cleared: usize,
+    /// How many trees came after the first.
+    changes: u32,
 }
 
 impl Shelf {
@@ -50,7 +52,7 @@ impl Shelf {
     pub(crate) fn new<S: Copy + Default + 'static>(feed: Feed, stack: &mut Stack<S>) -> Self {
         let places = (feed.documents_max as usize).max(feed.tree.documents.len());
         let books = std::iter::repeat_with(|| None).take(places).collect();
-        let mut shelf = Self { feed, books, coming: None, cleared: places };
+        let mut shelf = Self { feed, books, coming: None, cleared: places, changes: 0 };
         let tree = Arc::clone(&shelf.feed.tree);
         for document in tree.documents.iter().flatten() {
             shelf.put(document, stack);
@@ -61,6 +63,11 @@ impl Shelf {
     /// What can be asked for now.
     pub(crate) fn tree(&self) -> &Tree {
         &self.feed.tree
+    }
+
+    /// Tells one tree from those before it.
+    pub(crate) const fn changes(&self) -> u32 {
+        self.changes
     }
 
     /// The document of that number.
@@ -126,6 +133,7 @@ impl Shelf {
             self.coming = Some((tree, to));
         } else {
             self.feed.tree = tree;
+            self.changes = self.changes.wrapping_add(1);
             self.cleared = 0;
         }
     }
