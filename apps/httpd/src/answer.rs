@@ -15,6 +15,9 @@ use crate::state::{HttpState, Phase, Ticks};
 /// a client that finds it goes by the length of each part.
 pub(crate) const BOUNDARY: &str = "fwy-7b1e0c5d92a84f63";
 
+/// Bytes of an error page that goes out in one piece with its head.
+const PAGE_MAX: u64 = 1_024;
+
 impl Server {
     /// Writes the answer to a request, or as much of it as there is room for; the rest follows as an exchange.
     /// [`Next::Wait`] without an exchange means that nothing was written.
@@ -46,7 +49,12 @@ impl Server {
                     fields.strip_suffix(b"\r\n").unwrap_or_default(),
                 )
             }
-            Plan::Error(status) => self.answer_error(io, manner, status, ""),
+            Plan::Error(status) => {
+                if let Some(next) = self.answer_page(io, state, manner, status) {
+                    return next;
+                }
+                self.answer_error(io, manner, status, "")
+            }
             Plan::NotAllowed(allow) => self.answer_error(io, manner, Status::METHOD_NOT_ALLOWED, allow),
             Plan::Options(allow) => {
                 let mut head = Head::fields();
@@ -104,6 +112,18 @@ impl Server {
             return Next::Wait;
         }
         self.note(Status::OK, len);
+        self.send_document(io, state, manner, number)
+    }
+
+    /// Sends a document whose head has been written.
+    fn send_document<I: Io>(
+        &mut self,
+        io: &mut I,
+        state: &mut HttpState,
+        manner: Manner,
+        number: u32,
+    ) -> Next {
+        let len = self.shelf.document(number).map_or(0, |document| document.len);
         // One that is in memory often has room at once.
         let mut from = 0;
         if let (Some(lent), Some(bytes)) = (self.shelf.lent(number), document_bytes(&self.shelf, number)) {
@@ -115,6 +135,39 @@ impl Server {
         self.spans.clear();
         self.spans.push(freeway_http1::ranges::Span { start: from, end: len });
         self.begin_download(io, state, manner, number, from, false)
+    }
+
+    /// The document that goes with a status on a site.
+    fn page(&self, manner: Manner, status: Status) -> Option<&Document> {
+        self.shelf.document(self.shelf.tree().site(manner.site)?.error(status.code)?)
+    }
+
+    /// Answers with an error page that does not go out in one piece; `None` when there is none.
+    fn answer_page<I: Io>(
+        &mut self,
+        io: &mut I,
+        state: &mut HttpState,
+        manner: Manner,
+        status: Status,
+    ) -> Option<Next> {
+        let document = self.page(manner, status).filter(|document| document.len > PAGE_MAX)?;
+        // For want of a record the reason in a line has to do.
+        if !self.exchanges.has_room() {
+            return None;
+        }
+        let (number, len) = (document.number, document.len);
+        let mut head = Head::fields();
+        head.field("Content-Type", document.media_type.as_bytes());
+        head.number("Content-Length", len).lines(manner.connection());
+        if !io.put(&[self.prefixes.of(status), head.finish().unwrap_or_default()]) {
+            return Some(Next::Wait);
+        }
+        self.note(status, if manner.head_only { 0 } else { len });
+        Some(if manner.head_only {
+            self.after_answer(io, state, manner)
+        } else {
+            self.send_document(io, state, manner, number)
+        })
     }
 
     fn answer_parts<I: Io>(
@@ -186,12 +239,10 @@ impl Server {
 
     /// An answer of `status` with more fields, whole lines each.
     fn answer_with<I: Io>(&mut self, io: &mut I, manner: Manner, status: Status, fields: &[u8]) -> bool {
-        let page = self.shelf.tree().sites.first().and_then(|site| site.error(status.code));
-        let page = page.and_then(|number| self.shelf.document(number));
+        let page = self.page(manner, status);
         let page = page.and_then(|document| Some((document.media_type.as_bytes(), document.bytes()?)));
         let (media_type, body) = match &page {
-            // A page that goes out in one piece.
-            Some((media_type, bytes)) if bytes.len() <= 1_024 => (*media_type, &bytes[..]),
+            Some((media_type, bytes)) if bytes.len() as u64 <= PAGE_MAX => (*media_type, &bytes[..]),
             _ => (&b"text/plain; charset=utf-8"[..], status.reason.as_bytes()),
         };
         let mut head = Head::fields();

@@ -27,12 +27,8 @@ pub(crate) struct Ask {
 
 impl Ask {
     /// Of nothing.
-    pub(crate) const NONE: Self = Self {
-        head_len: 0,
-        framing: Framing::None,
-        manner: Manner { minor: 1, head_only: false, keep_alive: false },
-        expects: false,
-    };
+    pub(crate) const NONE: Self =
+        Self { head_len: 0, framing: Framing::None, manner: Manner::CLOSE, expects: false };
 }
 
 /// How a request is answered.
@@ -150,8 +146,7 @@ impl Server {
     /// Answers bytes that are no request: nobody knows where the next one begins.
     pub(crate) fn refuse<I: Io>(&mut self, io: &mut I, status: Status) -> Next {
         self.begin_entry(io, None);
-        let manner = Manner { minor: 1, head_only: false, keep_alive: false };
-        if self.answer_error(io, manner, status, "") { Next::Drain } else { Next::Abort }
+        if self.answer_error(io, Manner::CLOSE, status, "") { Next::Drain } else { Next::Abort }
     }
 
     /// Decides how a request is answered. Nothing has been written, and nothing is taken.
@@ -163,6 +158,7 @@ impl Server {
             minor: request.minor,
             head_only: request.method == Method::Head,
             keep_alive: request.keep_alive() && !self.stopping,
+            site: self.shelf.tree().site_of(request.host),
         };
         let ask = Ask {
             head_len: request.head_len,
@@ -170,10 +166,10 @@ impl Server {
             manner,
             expects: request.expects_continue(),
         };
-        (ask, self.plan(request, io))
+        (ask, self.plan(request, io, manner.site))
     }
 
-    fn plan<I: Io>(&mut self, request: &Request<'_, '_>, io: &I) -> Plan {
+    fn plan<I: Io>(&mut self, request: &Request<'_, '_>, io: &I, site: u16) -> Plan {
         if let Some(rates) = &mut self.rates
             && !rates.allows(io.peer().ip(), io.now())
         {
@@ -185,7 +181,7 @@ impl Server {
             Form::Asterisk => return Plan::Options(READ),
             Form::Authority => return Plan::NotAllowed(READ),
         }
-        let Some(site) = self.shelf.tree().site(request.host) else { return Plan::Error(Status::NOT_FOUND) };
+        let Some(site) = self.shelf.tree().site(site) else { return Plan::Error(Status::NOT_FOUND) };
         let found = match site.find(request.target.path) {
             Ok(found) => found,
             Err(PathError::TooLong) => return Plan::Error(Status::URI_TOO_LONG),

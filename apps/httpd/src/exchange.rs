@@ -106,7 +106,7 @@ impl Exchange {
             handler: NONE,
             handler_state: 0,
             more: false,
-            manner: Manner { minor: 1, head_only: false, keep_alive: !close },
+            manner: Manner { keep_alive: !close, ..Manner::CLOSE },
             mode: Mode::None,
             sending: Sending::Nothing,
             close,

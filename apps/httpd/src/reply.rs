@@ -33,9 +33,14 @@ pub(crate) struct Manner {
     pub(crate) head_only: bool,
     /// The connection stays open.
     pub(crate) keep_alive: bool,
+    /// The site whose error pages go out.
+    pub(crate) site: u16,
 }
 
 impl Manner {
+    /// Of a request that nobody could read.
+    pub(crate) const CLOSE: Self = Self { minor: 1, head_only: false, keep_alive: false, site: 0 };
+
     /// The line that says whether the connection stays open, where that is not understood by itself.
     pub(crate) const fn connection(self) -> &'static [u8] {
         match (self.keep_alive, self.minor) {

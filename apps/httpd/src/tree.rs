@@ -67,19 +67,23 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// The site of a host. Upper and lower case, a port and a final dot make no difference.
-    pub(crate) fn site(&self, host: &str) -> Option<&Site> {
-        let place = if self.hosts.is_empty() { 0 } else { self.place_of(host) };
-        self.sites.get(place)
+    /// The place of a host's site. Upper and lower case, a port and a final dot make no difference.
+    pub(crate) fn site_of(&self, host: &str) -> u16 {
+        if self.hosts.is_empty() { 0 } else { self.place_of(host) }
     }
 
-    fn place_of(&self, host: &str) -> usize {
+    /// The site at a place.
+    pub(crate) fn site(&self, place: u16) -> Option<&Site> {
+        self.sites.get(usize::from(place))
+    }
+
+    fn place_of(&self, host: &str) -> u16 {
         let name = without_port(host).as_bytes();
         let mut lower = [0; NAME_MAX];
         let Some(lower) = lower.get_mut(..name.len()) else { return 0 };
         lower.copy_from_slice(name);
         lower.make_ascii_lowercase();
-        self.hosts.get(&*lower).map_or(0, |&place| usize::from(place))
+        self.hosts.get(&*lower).copied().unwrap_or(0)
     }
 
     /// The document of that number.
@@ -141,7 +145,7 @@ mod tests {
         let mut tree = Tree { sites: vec![Site::default(), Site::default()], ..Tree::default() };
         tree.sites[1].errors.push((404, 7));
         tree.hosts.insert((*b"a.example").into(), 1);
-        let is_second = |host| tree.site(host).unwrap().error(404) == Some(7);
+        let is_second = |host| tree.site(tree.site_of(host)).unwrap().error(404) == Some(7);
         assert!(["a.example", "A.Example:8080", "a.example."].into_iter().all(is_second));
         assert!(!["", "b.example", "a.example.evil", &"a".repeat(300)].into_iter().any(is_second));
     }

@@ -140,7 +140,8 @@ fn the_coding_that_both_know_is_sent() {
 #[test]
 fn folders_sites_and_error_pages() {
     let first = folder(&[("index.html", b"first"), ("sub/index.html", b"sub"), ("404.html", b"<p>none</p>")]);
-    let second = folder(&[("index.html", b"second")]);
+    let long = bytes(5_000);
+    let second = folder(&[("index.html", b"second"), ("404.html", &long)]);
     let mut config = LibraryConfig::new(first.path());
     config.sites.push(SiteConfig { hosts: vec!["B.example".into()], root: second.path().into() });
     let mut lab = lab(config);
@@ -153,6 +154,12 @@ fn folders_sites_and_error_pages() {
     let absent = lab.get("/absent", "");
     assert_eq!((absent.status, absent.body.as_str()), (404, "<p>none</p>"));
     assert_eq!(absent.field("Content-Type"), Some("text/html; charset=utf-8"));
+    // Each site has its own, however long.
+    let absent = lab.get("http://b.example/absent", "");
+    assert_eq!((absent.status, absent.field("Content-Length")), (404, Some("5000")));
+    assert!(absent.body.as_bytes() == long);
+    let (head, _) = lab.ask(&[b"HEAD /absent HTTP/1.1\r\nHost: b.example\r\n\r\n"]);
+    assert!(head.contains("Content-Length: 5000\r\n") && head.ends_with("\r\n\r\n"), "{head}");
 }
 
 #[test]
