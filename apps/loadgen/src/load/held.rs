@@ -301,7 +301,22 @@ impl Held {
         common: &mut Common<P>,
     ) {
         if self.repeats(conn.state().place.number()) {
-            while self.ask(conn, common, common.now) {}
+            loop {
+                let LoadState { place, queue, .. } = *conn.state();
+                let missing = self.times.depth().saturating_sub(queue.len(&self.times));
+                if missing == 0 || !place.is_open() {
+                    return;
+                }
+                let sent = common.send_requests(conn, missing);
+                if sent == 0 {
+                    return;
+                }
+                for _ in 0..sent {
+                    self.in_flight += 1;
+                    // There is room for as many as were missing.
+                    self.times.push(place.number(), &mut conn.state().queue, common.now);
+                }
+            }
         }
     }
 

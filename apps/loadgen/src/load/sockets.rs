@@ -49,7 +49,35 @@ impl<P: Protocol> Common<P> {
         self.send(conn, P::request)
     }
 
-    /// The same for a connection that is opened for it alone.
+    /// Writes up to `count` requests to `conn`, as many as fit into a frame; returns how many.
+    pub(super) fn send_requests(&mut self, conn: &mut Conn<'_, LoadState<P::Progress>>, count: u32) -> u32 {
+        let most = self.protocol.request_max();
+        if count == 1 || 2 * most > conn.mss() {
+            return u32::from(self.send_request(conn));
+        }
+        let room = conn.send_room().min(conn.mss());
+        if room < most {
+            conn.want_room();
+            return 0;
+        }
+        let Some(mut packet) = conn.reserve() else { return 0 };
+        let mut written = 0;
+        while written < count && packet.len() + most <= room {
+            let before = packet.len();
+            let Some(room) = packet.append(most) else { break };
+            let len = self.protocol.request(room);
+            packet.truncate(before + len);
+            written += 1;
+        }
+        let len = packet.len();
+        if !conn.commit(packet) {
+            return 0;
+        }
+        self.reading.bytes_out += len as u64;
+        written
+    }
+
+    /// Writes the only request of a connection that is opened for it.
     pub(super) fn send_request_apart(&mut self, conn: &mut Conn<'_, LoadState<P::Progress>>) -> bool {
         self.send(conn, P::request_apart)
     }
