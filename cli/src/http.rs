@@ -1,37 +1,16 @@
 //! What `freeway serve` says of HTTP: from its settings, what each core's server is made of.
 
-use anyhow::{Context as _, Result, bail};
+use std::fs;
+
+use anyhow::{Context as _, Result};
 use freeway::{Duration, HashKey};
-use freeway_httpd::handlers::{Echo, Events, Handler, Health, Info, Publish, Socket};
+use freeway_httpd::handlers::{Named, Rights};
 use freeway_httpd::{
-    Config, Destination, Disk, Library, LibraryConfig, Log, LogConfig, LogSender, Mesh, Parts, Route,
-    SiteConfig, Tls, TlsChange, Watching,
+    Config, Destination, Disk, Library, LibraryConfig, Log, LogConfig, LogSender, Mesh, Parts, SiteConfig,
+    Tls, TlsChange, Watching,
 };
 
 use crate::settings::{HttpSettings, Problems};
-
-/// The one topic that events, ws and publish share.
-const TOPIC: u8 = 0;
-
-/// A handler by its name; its path is the name's unless it is given one.
-fn route(text: &str) -> Result<Route> {
-    let (name, path) = text.split_once(':').map_or((text, None), |(name, path)| (name, Some(path)));
-    let handler: Box<dyn Handler> = match name {
-        "healthz" => Box::new(Health),
-        "info" => Box::new(Info),
-        "echo" => Box::new(Echo),
-        "events" => Box::new(Events(TOPIC)),
-        "publish" => Box::new(Publish::new(TOPIC)),
-        "ws" => Box::new(Socket(Some(TOPIC))),
-        "ws-echo" => Box::new(Socket(None)),
-        _ => bail!("there is no handler {name}: healthz, info, echo, events, publish, ws and ws-echo are"),
-    };
-    let path = path.map_or_else(|| format!("/{name}"), str::to_owned);
-    if !path.starts_with('/') {
-        bail!("{text}: a path begins with a slash");
-    }
-    Ok(Route { path, handler })
-}
 
 /// A buffer on its way through TLS, a subscriber's place, and a line of the log, in bytes (see
 /// [`freeway_httpd::Config`] and [`LogConfig`]).
@@ -41,10 +20,8 @@ const LOG_ENTRY: u64 = 1 << 10;
 
 /// Notes what is wrong with the settings, without a look at any file.
 pub(crate) fn check(settings: &HttpSettings, problems: &mut Problems) {
-    for handler in &handlers(settings) {
-        if let Err(error) = route(handler) {
-            problems.note("http.handlers", error);
-        }
+    if let Err(error) = Named::parse(&settings.handlers) {
+        problems.note("http.handlers", error);
     }
     if settings.root.is_none() && !settings.sites.is_empty() {
         problems.note("http.site", "a site adds to http.root: give one for all other names");
@@ -59,8 +36,26 @@ pub(crate) fn check(settings: &HttpSettings, problems: &mut Problems) {
     }
 }
 
-fn handlers(settings: &HttpSettings) -> Vec<String> {
-    settings.handlers.iter().filter(|name| !name.is_empty()).cloned().collect()
+/// The handlers, with who may publish.
+fn handlers(settings: &HttpSettings, problems: &mut Problems) -> Option<Named> {
+    let named =
+        Named::parse(&settings.handlers).map_err(|error| problems.note("http.handlers", error)).ok()?;
+    let token = match &settings.publish_token {
+        Some(path) => match fs::read_to_string(path) {
+            Ok(text) if !text.trim().is_empty() => Some(text.trim().as_bytes().into()),
+            Ok(_) => {
+                problems.note("http.publish_token", format!("{}: the file is empty", path.display()));
+                return None;
+            }
+            Err(error) => {
+                problems.note("http.publish_token", format!("{}: {error}", path.display()));
+                return None;
+            }
+        },
+        None => None,
+    };
+    let from = settings.publish_from.iter().map(|cidr| (cidr.addr, cidr.prefix_len)).collect();
+    Some(named.rights(Rights { from, token }))
 }
 
 /// What is served, unless it is the page that says it works.
@@ -90,7 +85,7 @@ pub(crate) fn config(settings: &HttpSettings) -> Config {
 pub(crate) struct Http {
     library: Library,
     config: Config,
-    handlers: Vec<String>,
+    handlers: Named,
     log: Option<LogConfig>,
     tls: Option<Tls>,
 }
@@ -188,11 +183,12 @@ impl Http {
                 .map_err(|error| problems.note("http.certificate", error))
                 .ok(),
         };
+        let handlers = handlers(settings, problems);
         (problems.count() == before).then_some(())?;
         Some(Self {
             library: library?,
             config: config(settings),
-            handlers: handlers(settings),
+            handlers: handlers?,
             log: log(settings),
             tls,
         })
@@ -218,7 +214,7 @@ impl Http {
 
     /// One file under one path, and nothing else.
     pub(crate) fn of(library: Library) -> Self {
-        Self { library, config: Config::default(), handlers: Vec::new(), log: None, tls: None }
+        Self { library, config: Config::default(), handlers: Named::default(), log: None, tls: None }
     }
 
     /// A server's parts for each of `cores`, and what runs beside them.
@@ -241,8 +237,8 @@ impl Http {
                 config: config.clone(),
                 feed: library.feed(),
                 disk: Disk::start(&config).context("no thread to read documents")?,
-                routes: handlers.iter().map(|handler| route(handler)).collect::<Result<_>>()?,
-                topics: 1,
+                routes: handlers.routes(),
+                topics: handlers.topics(),
                 mesh,
                 log,
                 tls: tls.as_mut().map(Tls::feed),

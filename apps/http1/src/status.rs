@@ -41,6 +41,8 @@ statuses! {
     NOT_MODIFIED = 304 "Not Modified";
     /// The request is malformed.
     BAD_REQUEST = 400 "Bad Request";
+    /// The client has not said who it is, or not so that it is believed.
+    UNAUTHORIZED = 401 "Unauthorized";
     /// Not for this client.
     FORBIDDEN = 403 "Forbidden";
     /// There is no such thing.

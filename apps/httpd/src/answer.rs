@@ -230,6 +230,10 @@ impl Server {
         if !allow.is_empty() {
             head.field("Allow", allow.as_bytes());
         }
+        if status == Status::UNAUTHORIZED {
+            // RFC 9110, section 11.6.1: it says how.
+            head.field("WWW-Authenticate", b"Bearer");
+        }
         if matches!(status, Status::TOO_MANY_REQUESTS | Status::SERVICE_UNAVAILABLE) {
             head.field("Retry-After", b"1");
         }

@@ -61,6 +61,7 @@ impl Server {
         state.requests = state.requests.saturating_add(1);
         let mut handler_state = 0;
         let Some(Route { handler, .. }) = self.routes.get_mut(route as usize) else { return Next::Abort };
+        let peer = io.peer();
         let mut reply = Reply {
             io,
             prefixes: &self.prefixes,
@@ -69,7 +70,7 @@ impl Server {
             status: 0,
             written: 0,
         };
-        let mut context = Context { counters: &self.counters, outbox: &mut self.broadcasts.outbox };
+        let mut context = Context { peer, counters: &self.counters, outbox: &mut self.broadcasts.outbox };
         let step = handler.request(request, &mut handler_state, &mut reply, &mut context);
         // What was begun and is not to go on ends here.
         let is_over = step == Step::Done && reply.mode != Mode::None && reply.finish();
@@ -320,9 +321,10 @@ impl Server {
         let exchange = self.exchanges.get_mut(place)?;
         let route = self.routes.get_mut(exchange.handler as usize)?;
         let manner = Manner { keep_alive: !exchange.close, ..exchange.manner };
+        let peer = io.peer();
         let mut reply =
             Reply { io, prefixes: &self.prefixes, manner, mode: exchange.mode, status: 0, written: 0 };
-        let mut context = Context { counters: &self.counters, outbox: &mut self.broadcasts.outbox };
+        let mut context = Context { peer, counters: &self.counters, outbox: &mut self.broadcasts.outbox };
         let result = call(&mut *route.handler, &mut exchange.handler_state, &mut reply, &mut context);
         let Reply { manner, mode, status, written, .. } = reply;
         exchange.mode = mode;

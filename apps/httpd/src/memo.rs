@@ -45,6 +45,11 @@ impl Memo {
         self.slots = Box::default();
     }
 
+    /// Forgets all heads.
+    pub(crate) fn forget(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.len = 0);
+    }
+
     /// The place of the head that `bytes` begin with. Which bytes lead there is the same for heads that differ in what
     /// follows only.
     fn place(&self, bytes: &[u8]) -> usize {

@@ -158,6 +158,7 @@ impl Server {
     pub fn configure(&mut self, config: &Config) {
         let old = &self.config;
         let mut new = Config {
+            heads_kept: old.heads_kept,
             exchanges_max: old.exchanges_max,
             addresses_max: old.addresses_max,
             disk_buffers: old.disk_buffers,
@@ -175,6 +176,8 @@ impl Server {
             _ => Rates::new(rate, burst, addresses_max, self.key),
         };
         self.config = new;
+        // What was within the bounds may be outside now.
+        self.memo.forget();
     }
 
     /// Takes no more requests: connections end with the answer that is under way. Idle ones end when they are looked at.

@@ -256,10 +256,17 @@ flags! {
     /// Memory for all documents; what comes after is read from disk each time [default: 4G]
     #[arg(long, value_name = "SIZE")]
     documents_memory: Option<String> => "http.documents_memory"
-    /// Handlers besides documents, as NAME or NAME:PATH: healthz, info, echo, events, publish, ws, ws-echo. publish sends
-    /// what is posted to it to all who listen to events and ws: keep it from strangers. [default: healthz]
-    #[arg(long, value_delimiter = ',', value_name = "NAME[:PATH],...")]
+    /// Handlers besides documents, as NAME, or with a path NAME:/PATH: healthz, info, echo, events, publish, ws, ws-echo.
+    /// publish sends what is posted to it to all who listen to events and ws of its topic, which @TOPIC behind each says;
+    /// keep it from strangers by the next two. [default: healthz]
+    #[arg(long, value_delimiter = ',', value_name = "NAME[:PATH][@TOPIC],...")]
     handlers: Vec<String> => "http.handlers"
+    /// Networks that may publish; repeatable
+    #[arg(long, value_name = "CIDR")]
+    publish_from: Vec<String> => "http.publish_from"
+    /// A file with the token that publishers send as `Authorization: Bearer TOKEN` [default: none]
+    #[arg(long, value_name = "FILE")]
+    publish_token: Option<String> => "http.publish_token"
     /// Write an access log to this file; a reload opens it anew [default: none]
     #[arg(long, value_name = "FILE")]
     access_log: Option<String> => "http.access_log"

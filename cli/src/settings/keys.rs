@@ -217,6 +217,8 @@ pub(crate) const KEYS: &[Key<Settings>] = keys! { Settings;
     "http.documents_memory" => http.library.memory_max in UP_TO_64T, as size; Reload
     "http.documents_max" => http.library.documents_max in 1..=100_000_000; Restart
     "http.handlers" => http.handlers; Restart
+    "http.publish_from" => http.publish_from; Restart
+    "http.publish_token" => http.publish_token; Restart
     "http.access_log" => http.access_log; Reload
     "http.log_format" => http.log_format; Reload
     "http.log_waiting" => http.log_waiting in 1..=1 << 20; Restart
@@ -233,6 +235,7 @@ pub(crate) const KEYS: &[Key<Settings>] = keys! { Settings;
     "http.head_max" => http.config.limits.head in Size(1 << 10)..=Size(1 << 20), as size; Restart
     "http.line_max" => http.config.limits.line in Size(64)..=Size(1 << 20), as size; Reload
     "http.fields_max" => http.config.limits.fields in 1..=100; Reload
+    "http.heads_kept" => http.config.heads_kept in 0..=1 << 20; Restart
     "http.exchanges_max" => http.config.exchanges_max in 1..=1 << 24; Restart
     "http.disk_buffers" => http.config.disk_buffers in 2..=1 << 16; Restart
     "http.disk_buffer" => http.config.disk_buffer in Size(4 << 10)..=Size(16 << 20), as size; Restart
@@ -241,6 +244,7 @@ pub(crate) const KEYS: &[Key<Settings>] = keys! { Settings;
     "http.subscribers" => http.config.subscribers_max in 1..=100_000_000; Restart
     "http.broadcast_step" => http.config.broadcast_step in 1..=1 << 20; Reload
     "http.broadcast_queue" => http.config.broadcast_queue in 1..=1 << 20; Restart
+    "http.broadcast_patience" => http.config.broadcast_patience; Reload
     "http.subscriber_backlog" => http.config.subscriber_backlog in KIB_TO_4G, as size; Reload
     "http.subscriber_check" => http.config.subscriber_check; Reload
 

@@ -112,6 +112,10 @@ pub(crate) struct HttpSettings {
     /// But for its sites.
     pub(crate) library: LibraryConfig,
     pub(crate) handlers: Vec<String>,
+    /// Networks that may publish; empty for all.
+    pub(crate) publish_from: Vec<Cidr>,
+    /// The file with the token of those who publish.
+    pub(crate) publish_token: Option<PathBuf>,
     pub(crate) access_log: Option<PathBuf>,
     pub(crate) log_format: Format,
     pub(crate) log_waiting: u32,
@@ -187,6 +191,8 @@ impl Default for Settings {
                 sites: Vec::new(),
                 library: LibraryConfig { sites: Vec::new(), ..LibraryConfig::new("") },
                 handlers: vec!["healthz".to_owned()],
+                publish_from: Vec::new(),
+                publish_token: None,
                 access_log: None,
                 log_format: Format::default(),
                 log_waiting: 4_096,

@@ -1,9 +1,9 @@
-//! Small handlers: whether the server lives, what it has done, what it is sent; messages to subscribers.
+//! Small handlers: whether the server lives, what it has done, what it is sent; subscriptions.
 
 use std::fmt::Write as _;
 
 use arrayvec::ArrayString;
-use freeway_http1::{Framing, Method, Request, Status};
+use freeway_http1::{Framing, Request, Status};
 
 use super::{Context, Handler, Reply, Step};
 
@@ -144,77 +144,5 @@ impl Handler for Socket {
         _context: &mut Context<'_>,
     ) -> Step {
         self.0.map_or(Step::EchoSocket, Step::Subscribe)
-    }
-}
-
-/// Bytes of a published message at most.
-const MESSAGE_MAX: usize = 16 << 10;
-
-/// Messages being received at once.
-const MESSAGES_MAX: usize = 16;
-
-/// Sends the body that it is posted to all subscribers of a topic. Whoever reaches its path may publish.
-#[derive(Debug)]
-pub struct Publish {
-    topic: u8,
-    /// Messages that are being received.
-    drafts: Vec<(bool, Vec<u8>)>,
-}
-
-impl Publish {
-    /// A handler that publishes to `topic`.
-    pub fn new(topic: u8) -> Self {
-        Self { topic, drafts: (0..MESSAGES_MAX).map(|_| (false, Vec::with_capacity(MESSAGE_MAX))).collect() }
-    }
-}
-
-impl Handler for Publish {
-    fn allow(&self) -> &'static str {
-        "POST, OPTIONS"
-    }
-
-    fn request(
-        &mut self,
-        request: &Request<'_, '_>,
-        state: &mut u64,
-        _reply: &mut Reply<'_>,
-        _context: &mut Context<'_>,
-    ) -> Step {
-        if request.method != Method::Post {
-            return Step::Refuse(Status::METHOD_NOT_ALLOWED);
-        }
-        let Some(place) = self.drafts.iter().position(|(used, _)| !used) else {
-            return Step::Refuse(Status::SERVICE_UNAVAILABLE);
-        };
-        self.drafts[place].0 = true;
-        *state = place as u64;
-        Step::Body(MESSAGE_MAX as u64)
-    }
-
-    fn body(&mut self, state: &mut u64, piece: &[u8], _reply: &mut Reply<'_>) -> usize {
-        if let Some((_, draft)) = self.drafts.get_mut(*state as usize) {
-            draft.extend_from_slice(piece);
-        }
-        piece.len()
-    }
-
-    fn end(&mut self, state: &mut u64, reply: &mut Reply<'_>, context: &mut Context<'_>) -> Step {
-        let Some((used, draft)) = self.drafts.get_mut(*state as usize) else { return Step::Done };
-        let is_taken = context.outbox.send(self.topic, draft);
-        *used = false;
-        draft.clear();
-        if is_taken {
-            reply.whole(Status::ACCEPTED, "", b"", b"");
-            Step::Done
-        } else {
-            Step::Refuse(Status::SERVICE_UNAVAILABLE)
-        }
-    }
-
-    fn abandoned(&mut self, state: u64) {
-        if let Some((used, draft)) = self.drafts.get_mut(state as usize) {
-            *used = false;
-            draft.clear();
-        }
     }
 }

@@ -4,10 +4,16 @@
 //! room. One value serves all requests to its path on one core; what belongs to a single request is a `u64`.
 
 mod examples;
+mod named;
+mod publish;
 mod published;
 
-pub use examples::{Echo, Events, Health, Info, Publish, Socket};
+use std::net::SocketAddr;
+
+pub use examples::{Echo, Events, Health, Info, Socket};
 use freeway_http1::{Request, Status};
+pub use named::Named;
+pub use publish::{Publish, Rights};
 
 use crate::broadcast::Outbox;
 use crate::counters::HttpCounters;
@@ -16,6 +22,8 @@ pub use published::{Published, Publisher};
 
 /// What a handler can reach beside its request.
 pub struct Context<'a> {
+    /// Who asks.
+    pub peer: SocketAddr,
     /// What the core's server has counted.
     pub counters: &'a HttpCounters,
     /// Where messages to subscribers are left.

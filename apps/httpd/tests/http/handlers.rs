@@ -2,10 +2,15 @@
 
 use freeway::Duration;
 use freeway_http1::websocket::{FrameHead, accept_key};
-use freeway_httpd::handlers::{Echo, Events, Handler, Health, Info, Publish, Socket};
+use freeway_httpd::handlers::{Echo, Events, Handler, Health, Info, Publish, Rights, Socket};
 use freeway_httpd::{Config, Route};
 
 use crate::lab::{Answer, Lab, Plan};
+
+/// Those of the laboratory's client, if it knows the word.
+fn rights() -> Rights {
+    Rights { from: vec![("198.18.0.3".parse().unwrap(), 32)], token: Some((*b"word").into()) }
+}
 
 fn plan(config: Config) -> Plan {
     let route = |path: &str, handler: Box<dyn Handler>| Route { path: path.into(), handler };
@@ -15,6 +20,7 @@ fn plan(config: Config) -> Plan {
         route("/echo", Box::new(Echo)),
         route("/events", Box::new(Events(0))),
         route("/publish", Box::new(Publish::new(0))),
+        route("/guarded", Box::new(Publish::new(0).only(rights()))),
         route("/ws", Box::new(Socket(Some(0)))),
         route("/ws-echo", Box::new(Socket(None))),
     ];
@@ -281,6 +287,22 @@ fn a_socket_that_breaks_the_protocol_is_told_and_closed() {
     assert_eq!(lab.server().counters().websocket_failed, 8);
     let answer = lab.get("/ws-echo", "");
     assert_eq!((answer.status, answer.field("Upgrade")), (426, Some("websocket")));
+}
+
+#[test]
+fn only_who_may_publishes() {
+    let mut lab = lab();
+    for (fields, status) in [
+        ("", 401),
+        ("Authorization: Bearer wor\r\n", 401),
+        ("Authorization: Basic word\r\n", 401),
+        ("Authorization: Bearer word\r\nAuthorization: Bearer word\r\n", 401),
+        ("authorization: bearer word\r\n", 202),
+    ] {
+        let text = format!("POST /guarded HTTP/1.1\r\nHost: a\r\n{fields}Content-Length: 1\r\n\r\nx");
+        let answer = Answer::parse(&lab.ask(&[text.as_bytes()]).0);
+        assert_eq!(answer.status, status, "{fields}");
+    }
 }
 
 #[test]
