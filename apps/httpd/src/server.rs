@@ -460,6 +460,10 @@ impl Server {
     /// Sends the message at hand to the next subscribers.
     fn broadcast<S: HoldsHttp>(&mut self, stack: &mut Stack<S>) {
         self.counters.broadcast_dropped = self.broadcasts.outbox.dropped;
+        // What the interface has not taken is looked at in every turn: more of it would only be more to look at.
+        if stack.waiting_to_transmit() >= self.config.broadcast_step as usize {
+            return;
+        }
         for _ in 0..self.config.broadcast_step {
             // Whoever acknowledges makes room; it is nobody's fault that there is none.
             if self.broadcasts.waits(!stack.has_room_to_send(), self.now, self.config.broadcast_patience) {

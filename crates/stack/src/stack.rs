@@ -373,6 +373,11 @@ impl<S: Copy + Default + 'static> Stack<S> {
         self.tcp.store.has_room_to_send()
     }
 
+    /// Connections that have something to transmit and have not had their turn, or found no room on their interface.
+    pub fn waiting_to_transmit(&self) -> usize {
+        self.tcp.dirty.len() as usize
+    }
+
     /// Gives lent memory back to the application, when the last byte in flight is acknowledged.
     pub fn take_back(&mut self, lent: Lent) {
         self.tcp.store.take_back(lent);
