@@ -140,12 +140,12 @@ fn a_reload_is_done_by_whoever_runs_the_server() {
     };
     let told = outcome.clone();
     let actions = Actions { reload: Some(Box::new(move || told.clone())) };
-    let server = Server::open_with(&path, running.stats_reader(), "", actions).unwrap();
+    let server = Server::open_with(&path, running.observer(), "", actions).unwrap();
     let answer = Client::connect(&path).unwrap().reload().unwrap();
     assert_eq!(answer, outcome);
     assert_eq!(answer.lines().collect::<Vec<_>>(), ["applied  echo.ports", "wrong    x"]);
     drop(server);
-    let _server = Server::open(&path, running.stats_reader(), "").unwrap();
+    let _server = Server::open(&path, running.observer(), "").unwrap();
     assert!(matches!(Client::connect(&path).unwrap().reload(), Err(AskError::Refused(_))));
     running.stop().unwrap();
 }
