@@ -61,11 +61,6 @@ impl Service {
         Self::ALL.get(usize::from(number)).copied()
     }
 
-    /// Whether it is the HTTP server's, with TLS or without.
-    pub(crate) const fn is_http(self) -> bool {
-        matches!(self, Self::Http | Self::Https)
-    }
-
     /// Whether it accepts connections.
     pub(crate) const fn has_tcp(self) -> bool {
         !matches!(self, Self::CacheUdp)
