@@ -13,6 +13,7 @@ mod demo;
 mod device;
 mod doctor;
 mod http;
+mod manual;
 mod memcached;
 mod memif;
 mod metrics;
@@ -24,7 +25,7 @@ mod settings;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// A user-space network data plane: packets past the kernel, a TCP/IP stack of its own, servers on top.
 #[derive(Debug, Parser)]
@@ -63,6 +64,9 @@ enum Command {
     Reload(ask::ReloadArgs),
     /// Says what this machine lacks to serve well, and the command that mends it.
     Doctor(doctor::Args),
+    /// Writes the manual pages and shell completions of a package.
+    #[command(hide = true)]
+    Manual(manual::Args),
 }
 
 /// What happens beside the data path is told on standard error, from the level that `FREEWAY_LOG` names: `warn` unless it
@@ -91,6 +95,7 @@ fn main() -> ExitCode {
         Command::Cycles(args) => ask::cycles(&args),
         Command::Reload(args) => ask::reload(&args),
         Command::Doctor(args) => doctor(&args),
+        Command::Manual(args) => manual::run(&args, Cli::command()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,6 +2,17 @@
 
 #![forbid(unsafe_code)]
 
+/// The Rust blocks of the book, compiled and run as tests of this crate.
+#[cfg(doctest)]
+mod book {
+    #[doc = include_str!("../../book/src/events.md")]
+    struct Events;
+    #[doc = include_str!("../../book/src/tasks.md")]
+    struct Tasks;
+    #[doc = include_str!("../../book/src/testing.md")]
+    struct Testing;
+}
+
 pub mod lab;
 
 use std::net::{IpAddr, Ipv4Addr};

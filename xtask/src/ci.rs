@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::shell::{cargo, run as run_command};
-use crate::{interop, loom, memory, tidy, xdp};
+use crate::{book, deny, interop, loom, memory, tidy, xdp};
 
 struct Step {
     name: &'static str,
@@ -14,10 +14,12 @@ struct Step {
     run: fn(&Path) -> Result<()>,
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 11] = [
     Step { name: "fmt", what: "the code is formatted", run: fmt },
     Step { name: "clippy", what: "no warning in any target", run: clippy },
     Step { name: "tidy", what: "edges, unsafe islands, headers, links", run: tidy::run },
+    Step { name: "deny", what: "licences and sources of all dependencies", run: deny::run },
+    Step { name: "book", what: "the book's chapters are all in its summary", run: book::run },
     Step { name: "xdp", what: "the compiled XDP program is what its source says", run: compare_xdp },
     Step { name: "test", what: "every test that needs no privilege", run: test },
     Step { name: "loom", what: "the rings, in every interleaving", run: loom::run },

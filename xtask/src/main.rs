@@ -2,13 +2,16 @@
 
 #![forbid(unsafe_code)]
 
+mod book;
 mod ci;
+mod deny;
 mod deps;
 mod edges;
 mod fuzz;
 mod interop;
 mod loom;
 mod memory;
+mod package;
 mod shell;
 mod tidy;
 mod xdp;
@@ -55,6 +58,12 @@ enum Chore {
         #[arg(long)]
         write: bool,
     },
+    /// Check licences and sources of all dependencies, and advisories where cargo-deny is installed
+    Deny,
+    /// Check the book's summary, and build the book where mdbook is installed
+    Book,
+    /// Make the Debian package, with manual pages and shell completions (needs cargo-deb)
+    Package,
     /// Print the Debian packages that the privileged tests need
     Deps,
 }
@@ -83,6 +92,9 @@ fn run(root: &Path, chore: Chore) -> Result<()> {
         Chore::Fuzz { seconds } => fuzz::run(root, seconds),
         Chore::Interop => interop::run(root),
         Chore::Xdp { write } => xdp::run(root, write),
+        Chore::Deny => deny::run(root),
+        Chore::Book => book::run(root),
+        Chore::Package => package::run(root),
         Chore::Deps => {
             deps::list();
             Ok(())

@@ -43,6 +43,7 @@ pub(crate) trait Completion {
 }
 
 struct Join<T> {
+    finished: bool,
     result: Option<Result<T, JoinError>>,
     waker: Option<Waker>,
 }
@@ -54,6 +55,7 @@ impl<T> JoinCell<T> {
     fn finish(&self, result: Result<T, JoinError>) {
         let waker = {
             let mut join = self.0.borrow_mut();
+            join.finished = true;
             join.result = Some(result);
             join.waker.take()
         };
@@ -88,7 +90,7 @@ pub(crate) fn spawn_on<F>(shared: &Rc<Shared>, future: F) -> Result<JoinHandle<F
 where
     F: Future + 'static,
 {
-    let cell = Rc::new(JoinCell(RefCell::new(Join { result: None, waker: None })));
+    let cell = Rc::new(JoinCell(RefCell::new(Join { finished: false, result: None, waker: None })));
     let result = Rc::clone(&cell);
     let task = async move { result.finish(Ok(future.await)) };
     let completion: Rc<dyn Completion> = Rc::<JoinCell<F::Output>>::clone(&cell);
@@ -96,7 +98,7 @@ where
     Ok(JoinHandle { shared: Rc::clone(shared), key, cell })
 }
 
-/// Awaits a task's end. Dropping it lets the task run on.
+/// Awaits a task's end, once: polled after that, it waits for ever. Dropping it lets the task run on.
 #[must_use = "a handle that is dropped tells nothing of the task's end"]
 pub struct JoinHandle<T> {
     shared: Rc<Shared>,
@@ -112,7 +114,7 @@ impl<T> JoinHandle<T> {
 
     /// Whether the task is over.
     pub fn is_finished(&self) -> bool {
-        self.cell.0.borrow().result.is_some()
+        self.cell.0.borrow().finished
     }
 
     /// Lets the task run on, unobserved.

@@ -15,6 +15,8 @@ pub mod idle;
 #[cfg(test)]
 mod lab;
 #[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod path;
 mod plan;
 #[cfg(test)]

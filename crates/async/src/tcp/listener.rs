@@ -76,6 +76,9 @@ impl TcpListener {
     ///
     /// See [`accept`](Self::accept).
     pub fn poll_accept(&self, cx: &Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+        if with_stack(&self.shared, |_| ()).is_none() {
+            return Poll::Ready(Err(not_here()));
+        }
         loop {
             let next = {
                 let mut listeners = self.shared.listeners.borrow_mut();

@@ -1,6 +1,7 @@
 //! What is dropped half-way has done nothing, or exactly half.
 
 use std::io::ErrorKind;
+use std::task::{Context, Poll, Waker};
 
 use freeway::{CloseReason, Duration};
 use freeway_async::{JoinError, TcpListener, TcpStream, sleep, spawn, timeout};
@@ -129,6 +130,8 @@ fn what_is_dropped_between_turns_is_let_go_of_in_the_next() {
     world.finish(Duration::from_secs(1));
     let (stream, listener) = carried.take().unwrap();
     assert!(stream.peer_addr().is_err(), "there is no stack between turns");
+    let cx = Context::from_waker(Waker::noop());
+    assert!(matches!(listener.poll_accept(&cx), Poll::Ready(Err(_))), "and nobody is lost by asking");
     drop((stream.into_split(), listener));
     world.assert_clean(1);
 }

@@ -231,7 +231,7 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
         let tcp = &self.stack.tcp;
         let Some(Connection { tcb, socket, .. }) = self.record() else { return 0 };
         let is_open = !socket.flags.contains(Flags::DETACHED) && tcb.can_send();
-        if !is_open || !tcp.store.has_room_to_send() {
+        if !is_open || !tcp.store.admits_sent(socket.queues) {
             return 0;
         }
         let Some(profile) = tcp.listeners.profiles.get(usize::from(socket.profile)) else { return 0 };

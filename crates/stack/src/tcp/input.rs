@@ -227,6 +227,12 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         }
     }
 
+    /// Whether a connection holds so little that it may hold more though the host has no room.
+    #[cold]
+    fn may_hold_little(&self, index: u32) -> bool {
+        self.connections.slot(index).is_some_and(|it| self.store.admits_received(it.socket.queues))
+    }
+
     /// A segment for a connection that has a TCB.
     pub(crate) fn connection_segment(
         &mut self,
@@ -235,7 +241,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         index: u32,
         arriving: &mut Arriving,
     ) {
-        if arriving.payload_len > 0 && !self.store.has_room_to_receive() {
+        if arriving.payload_len > 0 && !self.store.has_room_to_receive() && !self.may_hold_little(index) {
             // Too few buffers to keep the payload: the acknowledgment in the header is used all the same, for it
             // is what brings buffers back.
             self.counters.dropped_no_room += 1;

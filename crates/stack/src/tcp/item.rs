@@ -201,10 +201,14 @@ pub(crate) struct Store {
     very_short: u32,
 }
 
+/// What a connection may hold of either side, in bytes, though that side's budget is used up: a request, or an answer. The
+/// last segment may exceed it.
+const LITTLE: u32 = 4_096;
+
 /// Items held, by side.
 ///
-/// Each side has a budget of its own, three eighths of all buffers; the rest carries what holds nothing: handshakes,
-/// acknowledgments, frames on their way. So a host whose receive queues are full can still send, one whose send
+/// Each side has a budget of its own, three eighths of all buffers, and an eighth that only those may use who hold
+/// less than [`LITTLE`]; the rest carries what holds nothing: handshakes, acknowledgments, frames on their way. So a host whose receive queues are full can still send, one whose send
 /// queues are full can still receive, and two hosts that both wait to send before they read on do not wait for each
 /// other for ever.
 #[derive(Clone, Copy, Default)]
@@ -257,6 +261,27 @@ impl Store {
         self.held.sent < 3 * self.eighth
             && self.items.len() < self.items.capacity()
             && self.pool.available() > self.eighth
+    }
+
+    /// Whether a connection with these queues may hold payload that continues its stream: while the host has room, and
+    /// beyond that a little, if it holds less. So who reads at once is served beside those who do not read.
+    #[inline]
+    pub(crate) fn admits_received(&self, list: ListId) -> bool {
+        self.has_room_to_receive()
+            || self.held.received < self.budget + self.budget / 3
+                && self.items.len() < self.items.capacity()
+                && self.rx_bytes(list) < LITTLE
+    }
+
+    /// Whether a connection with these queues may queue one more item for sending: while the host has room, and beyond that a
+    /// little, if it has less queued. So whose peer listens is served beside those whose peers do not.
+    #[inline]
+    pub(crate) fn admits_sent(&self, list: ListId) -> bool {
+        self.has_room_to_send()
+            || self.held.sent < 4 * self.eighth
+                && self.items.len() < self.items.capacity()
+                && self.pool.available() > self.eighth
+                && self.tx_bytes(list) < LITTLE
     }
 
     /// How short of buffers this host is for what peers send: receive windows grow while half of the budget is free, and

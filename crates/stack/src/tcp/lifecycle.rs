@@ -202,8 +202,10 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         const PER_TURN: u32 = 64;
         for _ in 0..self.starved.len().min(PER_TURN) {
             let Some(index) = self.starved.pop(Which::Starved, &mut self.connections) else { break };
-            let over = self.connections.slot(index).is_some_and(|c| c.socket.flags.contains(Flags::DETACHED));
-            if over || self.store.has_room_to_send() {
+            let served = self.connections.slot(index).is_some_and(|Connection { socket, .. }| {
+                socket.flags.contains(Flags::DETACHED) || self.store.admits_sent(socket.queues)
+            });
+            if served {
                 self.raise(index, Flags::WRITABLE);
             } else {
                 self.starved.push(Which::Starved, &mut self.connections, index);

@@ -69,7 +69,7 @@ impl Store {
     /// that was not sent yet. Returns how many there was room for.
     pub(crate) fn tx_write(&mut self, list: &mut ListId, bytes: &[u8], mss: usize) -> usize {
         let mut written = self.tx_extend_tail(*list, bytes, mss);
-        while written < bytes.len() && self.has_room_to_send() {
+        while written < bytes.len() && self.admits_sent(*list) {
             let Some(mut packet) = self.pool.alloc() else { break };
             let piece = (bytes.len() - written).min(mss).min(packet.tailroom());
             let Some(room) = packet.append(piece) else { break };

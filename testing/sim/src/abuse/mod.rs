@@ -10,7 +10,7 @@
 //! tells of it, and after it a server as before.
 
 mod forge;
-mod honest;
+pub(crate) mod honest;
 mod world;
 
 mod ack_flood;

@@ -40,9 +40,10 @@ fn shut_windows_hold_no_more_than_their_share_and_give_way_to_who_reads() {
         let occupancy = lab.hosts[SERVER].stack.occupancy();
         peak = (peak.0.max(occupancy.buffers.0), peak.1.max(occupancy.items.0));
     }
-    // What is queued is three eighths of all buffers at most: the rest came short, and is counted.
-    assert!(peak.1 <= 3 * 4_096 / 8 + 64 && peak.0 < 2_200, "{peak:?}");
-    assert!(lab.hosts[SERVER].stack.counters().tcp.starved_writes > 8_000);
+    // What is queued is half of all buffers at most, the last eighth by who has little: the rest came short, and is counted.
+    assert!(peak.1 <= 4 * 4_096 / 8 + 64 && peak.0 < 2_700, "{peak:?}");
+    let starved = lab.hosts[SERVER].stack.counters().tcp.starved_writes;
+    assert!(starved > 5_000, "{starved}");
     // An honest client that asks for a page gets it, though no buffer was free for it when the attack was at its height.
     let id = lab.open(Config::default(), SOURCE, false, 0);
     lab.wait(Duration::from_secs(1));

@@ -1,0 +1,43 @@
+//! `cargo xtask package`: the command, its manual and completions, and the Debian package of them.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::shell::{cargo, run as run_command, target_directory};
+
+/// Files that a package must hold.
+const CONTENTS: [&str; 8] = [
+    "./usr/bin/freeway",
+    "./etc/default/freeway",
+    "./lib/systemd/system/freeway.service",
+    "./usr/share/man/man1/freeway.1.gz",
+    "./usr/share/man/man1/freeway-serve.1.gz",
+    "./usr/share/bash-completion/completions/freeway",
+    "./usr/share/zsh/vendor-completions/_freeway",
+    "./usr/share/fish/vendor_completions.d/freeway.fish",
+];
+
+/// Builds all of it below the target folder, and looks what came of it.
+pub fn run(root: &Path) -> Result<()> {
+    run_command(cargo(root).args(["build", "--release", "--locked", "--package", "freeway-cli"]))?;
+    let release = target_directory(root, "release")?;
+    let target = release.parent().context("the release folder lies in the target folder")?;
+    run_command(Command::new(release.join("freeway")).arg("manual").arg(target.join("package")))?;
+    let deb = target.join("package").join("freeway.deb");
+    run_command(
+        cargo(root).args(["deb", "--no-build", "--locked", "--package", "freeway-cli", "--output"]).arg(&deb),
+    )
+    .context("cargo-deb makes the package: cargo install --locked cargo-deb")?;
+    let listed = Command::new("dpkg-deb").arg("--contents").arg(&deb).output().context("dpkg-deb")?;
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    for file in CONTENTS {
+        let is_there = listed
+            .lines()
+            .any(|line| line.ends_with(file) || line.ends_with(&file.replace("./lib/", "./usr/lib/")));
+        ensure!(is_there, "the package lacks {file}:\n{listed}");
+    }
+    println!("{}", deb.display());
+    Ok(())
+}
