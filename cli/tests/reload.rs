@@ -241,9 +241,9 @@ fn a_load_loses_nothing<P: Protocol + Send + 'static>(test: &str, port: u16, pro
     let mut answered = 0;
     for round in 0..9 {
         if round % 2 == 0 {
-            world.settings(&[FIRST, SECOND], &second)
+            world.settings(&[FIRST, SECOND], &second);
         } else {
-            world.settings(&[FIRST], &first)
+            world.settings(&[FIRST], &first);
         }
         let said = world.reloaded();
         if round == 0 {
