@@ -19,6 +19,7 @@ mod memif;
 mod metrics;
 mod open;
 mod orders;
+mod protect;
 mod serve;
 mod services;
 mod settings;
@@ -48,6 +49,9 @@ enum Command {
     /// One of the processes that a benchmark starts.
     #[command(hide = true)]
     Part(c10m::part::Args),
+    /// Removes what a server made, when it is gone; started by it.
+    #[command(hide = true)]
+    Keep(protect::keeper::Args),
     /// A small tour without any privilege: two hosts in one process.
     Demo(demo::Args),
     /// Shows a running server: its cores' traffic, load, cycles, drops and tables.
@@ -86,6 +90,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::C10m(args) => c10m::run(&args),
         Command::Part(args) => c10m::part::run(&args),
+        Command::Keep(args) => protect::keeper::run(&args),
         Command::Memcached(args) => memcached::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Top(args) => ask::top(&args),

@@ -46,6 +46,8 @@ pub(crate) struct Opened {
     pub(crate) routes: Vec<LinuxRoute>,
     /// The VLAN all this is in.
     pub(crate) vlan: Option<u16>,
+    /// An interface that was made and goes with the device: its name and number.
+    pub(crate) made: Option<(String, u32)>,
 }
 
 pub(crate) fn open(wish: &Wish<'_>) -> Result<Opened> {
@@ -82,8 +84,9 @@ fn pair(wish: &Wish<'_>) -> Result<Opened, AfxdpError> {
     let pair = VethPair::create(&veth)?;
     let steering = Steering { whole_interface: true, ..Steering::default() };
     let config = AfxdpConfig { steering, ..AfxdpConfig::new(pair.far()) };
+    let made = Some((pair.near().to_owned(), pair.index()));
     let device = freeway_afxdp::Device::open_pair(config, pair)?;
-    Ok(with_queues(wish, &device, wish.addresses.own.clone(), Vec::new()))
+    Ok(Opened { made, ..with_queues(wish, &device, wish.addresses.own.clone(), Vec::new()) })
 }
 
 fn tap(wish: &Wish<'_>, name: &str) -> Result<Opened> {
@@ -101,6 +104,7 @@ fn tap(wish: &Wish<'_>, name: &str) -> Result<Opened> {
         addresses: wish.addresses.own.clone(),
         routes: Vec::new(),
         vlan: None,
+        made: None,
     })
 }
 
@@ -140,6 +144,7 @@ fn memif(wish: &Wish<'_>, spec: &MemifSpec) -> Result<Opened> {
         addresses: wish.addresses.own.clone(),
         routes: Vec::new(),
         vlan: None,
+        made: None,
     })
 }
 
@@ -165,5 +170,6 @@ fn with_queues(
         addresses,
         routes,
         vlan: None,
+        made: None,
     }
 }

@@ -214,6 +214,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let Plan { serve, settings, notes } = plan(args)?;
     let mut serve = Serve::try_parse_from(serve)?.args;
     serve.cache_settings = Some(settings);
+    serve.removed.clone_from(&args.pidfile);
     for note in notes {
         eprintln!("freeway memcached: {note}");
     }

@@ -77,6 +77,9 @@ pub(crate) struct Args {
     /// What `freeway memcached` sets besides.
     #[arg(skip)]
     pub(crate) cache_settings: Option<CacheSettings>,
+    /// A file that whoever calls this removes when the server has ended.
+    #[arg(skip)]
+    pub(crate) removed: Option<PathBuf>,
 }
 
 /// Settings of the cache that have no flag here.
@@ -221,6 +224,10 @@ flags! {
     /// /stats.json [default: none]
     #[arg(long, value_name = "[ADDR]:PORT")]
     metrics: Option<String> => "metrics"
+    /// Whether the server gives its rights up once it serves: true, false, or auto (as far as the kernel lets it)
+    /// [default: auto]
+    #[arg(long, value_name = "WHETHER")]
+    protect: Option<String> => "protect"
     /// Seconds that connections are given to end when the service is asked to [default: 5]
     #[arg(long, value_name = "SECONDS")]
     drain: Option<String> => "drain"

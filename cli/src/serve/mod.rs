@@ -12,6 +12,9 @@ mod plan;
 mod reload;
 mod start;
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -26,14 +29,19 @@ use signal_hook::iterator::Signals;
 pub(crate) use args::{Args, CacheSettings};
 pub(crate) use plan::{cpus, default_memory, size};
 
+use crate::device::Device;
 use crate::http::Http;
 use crate::open::{Opened, Wish, open};
+use crate::protect::Protection;
+use crate::protect::folders::{Folders, admin_socket, parent};
+use crate::protect::keeper::Keeper;
 use crate::settings::keys::differences;
 use crate::settings::value::Auto;
 use crate::settings::{Admin, Loaded, Problems, Settings, load};
 use budget::Budget;
 use plan::Plan;
 use reload::{Reloader, Started};
+use start::Starter;
 
 /// After so long everything that cores have counted is seen.
 const COUNTED_WITHIN: Duration = Duration::from_millis(250);
@@ -91,20 +99,16 @@ fn described(plan: &Plan, settings: &Settings) -> String {
 fn serve(args: &Args, settings: Settings, plan: Plan, http: Http) -> Result<()> {
     // Signals are caught before anything is made, so that nothing made is left behind.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("signals cannot be caught")?;
-    let opened = plan
-        .interfaces
-        .iter()
-        .map(|interface| {
-            open(&Wish {
-                device: &interface.device,
-                addresses: &interface.addresses,
-                shared: interface.shared,
-                services: plan.transports(),
-                mtu: interface.mtu,
-                cores: plan.cpus.len(),
-            })
-        })
-        .collect::<Result<Vec<Opened>>>()?;
+    let mut opened: Vec<Option<Opened>> = plan.interfaces.iter().map(|_| None).collect();
+    open_some(&plan, &mut opened, needs_rights)?;
+    let protection = protection(&settings, args)?;
+    let starter = Starter::new()?;
+    let made: Vec<_> = opened.iter().flatten().filter_map(|opened| opened.made.clone()).collect();
+    // Whoever keeps its rights removes what it made by itself.
+    let keeper = if made.is_empty() || !protection.is_on() { None } else { Some(Keeper::start(&made)?) };
+    protection.of_helpers()?;
+    open_some(&plan, &mut opened, |_| true)?;
+    let opened: Vec<Opened> = opened.into_iter().flatten().collect();
     let ready = format!(
         "ready dev={} addr={} cores={} services={}",
         list(opened.iter().map(|opened| &opened.label)),
@@ -117,12 +121,13 @@ fn serve(args: &Args, settings: Settings, plan: Plan, http: Http) -> Result<()> 
     let admin_path = settings.admin.clone();
     let (interfaces, counts_peers, has_cache) =
         (plan.interfaces.clone(), plan.host.stack.count_peers, plan.cache.is_some());
-    let (running, helpers, cores, metrics) = start::start(plan, http, opened, &ending)?;
+    let (running, helpers, cores, metrics) = start::start(plan, http, opened, &ending, &protection, starter)?;
     let metrics = metrics.map(|metrics| metrics.watch(running.stats_reader(), ready.clone())).transpose()?;
     let reloader = Reloader::new(Started {
         config: args.config.clone(),
         flags: args.flags(),
         settings,
+        protection: protection.clone(),
         interfaces,
         counts_peers,
         has_cache,
@@ -158,6 +163,7 @@ fn serve(args: &Args, settings: Settings, plan: Plan, http: Http) -> Result<()> 
             stop.stop();
         }
     });
+    protection.of_process()?;
     eprintln!("{ready}");
     let ended = running.join();
     handle.close();
@@ -165,7 +171,55 @@ fn serve(args: &Args, settings: Settings, plan: Plan, http: Http) -> Result<()> 
     drop(waiter.join());
     drop((admin, metrics));
     reloader.finish();
+    drop(keeper);
     ended.map(drop).map_err(|panic: CorePanic| anyhow!(panic))
+}
+
+/// Whether it takes rights to open a device: those to the network.
+fn needs_rights(device: &Device) -> bool {
+    !matches!(device, Device::Memif(_))
+}
+
+/// Opens the devices that are not open yet and of which `which` is true.
+fn open_some(plan: &Plan, opened: &mut [Option<Opened>], which: impl Fn(&Device) -> bool) -> Result<()> {
+    for (interface, opened) in plan.interfaces.iter().zip(opened) {
+        if opened.is_none() && which(&interface.device) {
+            *opened = Some(open(&Wish {
+                device: &interface.device,
+                addresses: &interface.addresses,
+                shared: interface.shared,
+                services: plan.transports(),
+                mtu: interface.mtu,
+                cores: plan.cpus.len(),
+            })?);
+        }
+    }
+    Ok(())
+}
+
+/// What rights are given up, when it has been tried whether the kernel lets them be.
+fn protection(settings: &Settings, args: &Args) -> Result<Protection> {
+    if settings.protect == Auto::Set(false) {
+        return Ok(Protection::default());
+    }
+    let admin = admin_socket(settings);
+    if let Some(folder) =
+        admin.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty())
+    {
+        // The admin socket says so when there is none.
+        let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    }
+    let mut folders = Folders::of(settings, args.config.as_deref(), admin.as_deref());
+    folders.remove.extend(args.removed.as_deref().map(parent));
+    let protection = Protection::new(Some(folders));
+    match protection.try_on_a_thread() {
+        Ok(()) => Ok(protection),
+        Err(error) if settings.protect == Auto::Auto => {
+            eprintln!("freeway: no protection: {error:#}");
+            Ok(Protection::default())
+        }
+        Err(error) => Err(error.context("protect = true (--protect)")),
+    }
 }
 
 /// Opens the admin socket. One that was asked for must be there; without the usual one a server serves all the same.

@@ -22,6 +22,8 @@ use super::plan::{Plan, PlannedInterface, plan};
 use crate::device::Device;
 use crate::http::{self, Helpers};
 use crate::orders::{NetChange, Order};
+use crate::protect::Protection;
+use crate::protect::folders::Folders;
 use crate::settings::keys::{When, differences, keep};
 use crate::settings::{Flag, Loaded, Problems, Settings, load};
 
@@ -40,6 +42,7 @@ pub(super) struct Started {
     pub(super) config: Option<PathBuf>,
     pub(super) flags: Vec<Flag>,
     pub(super) settings: Settings,
+    pub(super) protection: Protection,
     pub(super) interfaces: Vec<PlannedInterface>,
     /// Whether the tables count connections by address.
     pub(super) counts_peers: bool,
@@ -156,6 +159,9 @@ impl Inner {
             "http.root" if old.http.root.is_some() != new.http.root.is_some() => {
                 Some(" (a folder in place of none, or none in place of one)")
             }
+            "http.root" | "http.site" | "http.certificate" | "http.access_log" if self.is_shut(new) => {
+                Some(" (its folder was shut at the start; protect = false leaves all open)")
+            }
             "http.access_log" if old.http.access_log.is_some() != new.http.access_log.is_some() => {
                 Some(" (a log in place of none, or none in place of one)")
             }
@@ -176,6 +182,12 @@ impl Inner {
             }
             _ => None,
         }
+    }
+
+    /// Whether settings name a folder that a protected server cannot reach.
+    fn is_shut(&self, new: &Settings) -> bool {
+        let open = self.started.protection.folders();
+        open.is_some_and(|open| !open.lacks(&Folders::of(new, None, None)).is_empty())
     }
 
     /// Whether frames of the interface that a setting is of are told from Linux's by their addresses.

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, Result};
 use freeway::ring::{Consumer, spsc};
@@ -20,6 +22,7 @@ use crate::http::{Helpers, Http};
 use crate::metrics::Metrics;
 use crate::open::{MakePort, Opened};
 use crate::orders::Order;
+use crate::protect::Protection;
 use crate::services::{Service, Services};
 
 /// Linux's half of a frame's buffer on AF_XDP, in bytes: what the kernel keeps before a received frame.
@@ -38,11 +41,15 @@ struct Share {
 /// Cores that run, what runs beside them, where orders to each go, and who publishes their figures.
 pub(super) type Started = (Running, Helpers, Vec<freeway::ring::Producer<Box<Order>>>, Option<Metrics>);
 
+/// Starts the cores from a thread of `starter`, which has the rights for their devices; what runs beside them is started
+/// from this one.
 pub(super) fn start(
     plan: Plan,
     http: Http,
     opened: Vec<Opened>,
     ending: &Arc<AtomicBool>,
+    protection: &Protection,
+    starter: Starter,
 ) -> Result<Started> {
     let Plan { interfaces, listens, cpus, mut host, cache, idle, mail } = plan;
     // A device may have another MTU than was asked for.
@@ -64,7 +71,7 @@ pub(super) fn start(
 
     let mut shares: Vec<Vec<Share>> = (0..cores).map(|_| Vec::new()).collect();
     for (opened, planned) in opened.into_iter().zip(interfaces) {
-        let Opened { label: _, ports: makers, info, addresses, routes, vlan } = opened;
+        let Opened { label: _, ports: makers, info, addresses, routes, vlan, made: _ } = opened;
         let mut ways = planned.ways();
         let linux = taken_over(routes, &planned.gateways);
         // As many more as Linux has.
@@ -99,6 +106,7 @@ pub(super) fn start(
         shares.into_iter().zip(parts).zip(inboxes).map(|((shares, (parts, of_metrics)), inbox)| {
             let (host, listens, ending) = (host.clone(), listens.clone(), Arc::clone(ending));
             let (cache, peers) = (cache.clone(), peers.next());
+            let protection = protection.clone();
             move |seat: Seat| -> Result<_, BuildError> {
                 let mut routes = Vec::new();
                 let mut interfaces = Vec::new();
@@ -122,10 +130,44 @@ pub(super) fn start(
                 for (iface, (network, gateway)) in routes {
                     core.stack_mut().net.add_route(network, Some(gateway), iface)?;
                 }
+                protection.of_core()?;
                 Ok(core)
             }
         });
-    Ok((runtime.start(builders)?, helpers, orders, metrics))
+    let builders: Vec<_> = builders.collect();
+    let running = starter.run(move || runtime.start(builders))?;
+    Ok((running?, helpers, orders, metrics))
+}
+
+/// A thread that has the rights which its maker had when it was made, for one task.
+pub(super) struct Starter {
+    tasks: Sender<Task>,
+    thread: JoinHandle<()>,
+}
+
+type Task = Box<dyn FnOnce() + Send>;
+
+impl Starter {
+    pub(super) fn new() -> Result<Self> {
+        let (tasks, waiting) = channel::<Task>();
+        // Without a task it ends when its maker lets go of it.
+        let work = move || waiting.into_iter().for_each(|task| task());
+        let thread = thread::Builder::new().name("starter".to_owned()).spawn(work)?;
+        Ok(Self { tasks, thread })
+    }
+
+    /// Does it there, and ends the thread.
+    fn run<T: Send + 'static>(self, task: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let (done, result) = channel();
+        let task = Box::new(move || drop(done.send(task())));
+        let lost = "the thread that starts the cores has ended";
+        self.tasks.send(task).ok().context(lost)?;
+        let result = result.recv().context(lost)?;
+        drop(self.tasks);
+        // It has nothing left to do.
+        let _ = self.thread.join();
+        Ok(result)
+    }
 }
 
 fn interface(share: Share) -> Interface {

@@ -101,6 +101,7 @@ pub(crate) const KEYS: &[Key<Settings>] = keys! { Settings;
     "drain" => drain; Reload
     "admin" => admin; Restart
     "metrics" => metrics; Restart
+    "protect" => protect; Restart
 
     "stack.max_connections" => max_connections in 1..=100_000_000; Restart
     "stack.buffers" => buffers in 256..=8_000_000; Restart

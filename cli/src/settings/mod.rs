@@ -43,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) cores: Vec<usize>,
     pub(crate) idle: Idle,
     pub(crate) drain: Duration,
+    /// Whether rights are given up once it serves.
+    pub(crate) protect: Auto<bool>,
     /// Where the admin socket is; none of its own if `"none"`.
     pub(crate) admin: Auto<Admin>,
     /// Where the server's own figures are served.
@@ -162,6 +164,7 @@ impl Default for Settings {
             cores: Vec::new(),
             idle: Idle::default(),
             drain: Duration::from_secs(5),
+            protect: Auto::Auto,
             admin: Auto::Auto,
             metrics: None,
             max_connections: MAX_CONNECTIONS,

@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use freeway_mem::ring::{Consumer, Producer, spsc};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::{read, write};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 use crate::netlink::{Netlink, Watch};
 
@@ -140,7 +141,18 @@ fn ring(bell: &OwnedFd) {
     let _ = write(bell, &1_u64.to_ne_bytes());
 }
 
+/// Gives up what capabilities this thread does not need: it outlives the moment when the rest of a server has none. Where
+/// that fails, it goes on with those it has.
+fn keep_only_net_admin() {
+    let Ok(has) = rustix::thread::capabilities(None) else { return };
+    let needed = has.permitted & CapabilitySet::NET_ADMIN;
+    let none = CapabilitySet::empty();
+    let _ =
+        set_capabilities(None, CapabilitySets { effective: needed, permitted: needed, inheritable: none });
+}
+
 fn run(shared: &Common, mut netlink: Netlink, watch: &Watch, index: u32) {
+    keep_only_net_admin();
     loop {
         let mut sources = [
             PollFd::new(&shared.bell, PollFlags::IN),

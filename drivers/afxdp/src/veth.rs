@@ -77,6 +77,26 @@ impl VethPair {
         &self.near
     }
 
+    /// The number that the system gave to Linux's end, and gives to no other.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Removes a pair by the name and number of Linux's end, for whoever has it no more but outlives who has. One that is
+    /// gone is as good as removed, and so is one that another of the same name has followed.
+    ///
+    /// # Errors
+    ///
+    /// No rights.
+    pub fn remove(near: &str, index: u32) -> Result<(), AfxdpError> {
+        let failed = |error| AfxdpError::system("remove", near, error);
+        let mut netlink = Netlink::open().map_err(failed)?;
+        match netlink.link(near).map_err(failed)? {
+            Some(link) if link.is_veth && link.index == index => netlink.delete(index).map_err(failed),
+            _ => Ok(()),
+        }
+    }
+
     /// The name of Freeway's end.
     pub fn far(&self) -> &str {
         &self.far
