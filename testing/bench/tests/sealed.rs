@@ -62,7 +62,8 @@ fn nothing_is_allocated_after_start() {
         let mut rows = observer.rows(0, Tables::all(), true).expect("a place");
         assert_no_alloc(|| turns(&mut client, &mut server, &mut now, 5_000));
         let listed = std::iter::from_fn(|| rows.next_row().expect("an answer")).count();
-        assert!(listed >= 300, "{work:?}: only {listed} sockets were shown");
+        // Those that open while the table is walked are shown or not.
+        assert!(listed as u64 > before.open, "{work:?}: only {listed} sockets were shown");
         let done = gauge.read().since(before);
         let least = match work {
             Work::Sweep { .. } => 400,

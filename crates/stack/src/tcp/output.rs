@@ -19,12 +19,16 @@ use crate::net::{Hop, IpHeader, Net};
 /// Segments that one connection may send before the next has its turn.
 const QUOTA: usize = 64;
 
+/// Connections that one turn finds without room before it leaves the rest to the next. They go to the end of the list, so
+/// all are asked in time, and a million that wait for a full port do not make a turn long.
+const REFUSED_MAX: usize = 256;
+
 impl<S: Copy + Default + 'static> TcpHost<S> {
     /// Lets every connection that wants to transmit do so; returns how many segments went out.
     ///
     /// A connection that has more to say than its quota, or finds no room, stays on the list.
     pub(crate) fn output(&mut self, now: Instant, net: &mut Net) -> usize {
-        let mut sent = 0;
+        let (mut sent, mut refused) = (0, 0);
         for _ in 0..self.dirty.len() {
             let Some(index) = self.dirty.pop(Which::Dirty, &mut self.connections) else { break };
             let (segments, more) = self.transmit(now, net, index);
@@ -32,6 +36,10 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             self.settle(now, index);
             if more {
                 self.mark_dirty(index);
+                refused += usize::from(segments == 0);
+                if refused == REFUSED_MAX {
+                    break;
+                }
             }
         }
         sent

@@ -10,23 +10,27 @@
 //! The figure is requests a second of the server's processor: answers, by the time that it did anything at all.
 //!
 //! A veth runs the receiving end on the sender's processor, so the server pays for the client's reception and the
-//! client for the server's. `--place client` moves the client's reception to the client's processor, by RPS; `apart` moves the server's too (RPS, or a thread for NAPI where a program runs in
-//! the driver), as it would be on two machines.
+//! client for the server's. `--place client` moves the client's reception to the client's processor, by RPS; `apart` moves
+//! the server's too (RPS, or a thread for NAPI where a program runs in the driver), as it would be on two machines.
 
 #![forbid(unsafe_code)]
 
 use std::net::SocketAddr;
 use std::process::{Child, Stdio};
-use std::thread::sleep;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 use freeway_bench::CoreTime;
-use freeway_bench::kernel::{EchoListener, Load, LoadConfig, Outcome, Pace, serve_echo};
 use freeway_interop::netns::Namespace;
 use freeway_interop::pair::{CLIENT, Pair, SERVER};
 use freeway_interop::server::Server;
+use freeway_loadgen::{
+    Arrivals, Cause, Echo, Gauge, KernelLoad, KernelServer, KernelService, LoadConfig, Percentiles, Rate,
+    Requests, Work,
+};
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::json;
@@ -50,7 +54,7 @@ struct Plan {
     cpus: Vec<usize>,
     /// Connections.
     #[arg(long, default_value_t = 100)]
-    connections: usize,
+    connections: u32,
     /// Bytes of a request.
     #[arg(long, default_value_t = 64)]
     size: usize,
@@ -95,8 +99,6 @@ enum End {
     Serve {
         address: SocketAddr,
         cpu: usize,
-        #[arg(long)]
-        spins: bool,
     },
 }
 
@@ -126,7 +128,10 @@ enum Running {
 /// One measurement.
 #[derive(Clone, Debug)]
 struct Sample {
-    outcome: Outcome,
+    answered: u64,
+    /// For how long, in seconds.
+    seconds: f64,
+    latency_us: Percentiles,
     /// Of the server's processor, and of the client's.
     server: CoreTime,
     client: CoreTime,
@@ -134,22 +139,26 @@ struct Sample {
 
 impl Sample {
     fn per_cpu_second(&self) -> f64 {
-        self.outcome.answered as f64 / self.server.busy().max(0.01)
+        self.answered as f64 / self.server.busy().max(0.01)
+    }
+
+    /// Answers a second.
+    fn rate(&self) -> f64 {
+        self.answered as f64 / self.seconds
     }
 
     fn json(&self) -> serde_json::Value {
         json!({
-            "requests_per_s": self.outcome.rate(),
+            "requests_per_s": self.rate(),
             "requests_per_server_cpu_s": self.per_cpu_second(),
-            "server_busy": self.server.busy() / self.outcome.seconds,
+            "server_busy": self.server.busy() / self.seconds,
             "server_user_s": self.server.user, "server_system_s": self.server.system,
             "server_interrupts_s": self.server.interrupts, "server_niced_s": self.server.nice,
-            "client_busy": self.client.busy() / self.outcome.seconds,
+            "client_busy": self.client.busy() / self.seconds,
             "latency_us": {
-                "p50": self.outcome.latency_us(50.0), "p99": self.outcome.latency_us(99.0),
-                "p999": self.outcome.latency_us(99.9), "max": self.outcome.latency_us(100.0),
+                "p50": self.latency_us.p50, "p99": self.latency_us.p99,
+                "p999": self.latency_us.p999, "max": self.latency_us.max,
             },
-            "late": self.outcome.late,
         })
     }
 }
@@ -157,7 +166,7 @@ impl Sample {
 fn main() -> Result<()> {
     let Args { end, plan } = Args::parse();
     match end {
-        Some(End::Serve { address, cpu, spins }) => be_linux(address, cpu, spins),
+        Some(End::Serve { address, cpu }) => be_linux(address, cpu),
         None => measure(&plan),
     }
 }
@@ -179,7 +188,7 @@ fn measure(plan: &Plan) -> Result<()> {
                 let both = one(plan, contender, place, rate)
                     .with_context(|| format!("{}, {place:?}", contender.name()))?;
                 // Linux comes first, and half of its rate is everybody's.
-                rate = rate.or(Some(both[0].outcome.rate() / 2.0));
+                rate = rate.or(Some(both[0].rate() / 2.0));
                 samples.push(both);
             }
         }
@@ -205,18 +214,21 @@ fn one(plan: &Plan, contender: &Contender, place: Place, rate: Option<f64>) -> R
             apart(plan, contender, &pair)?;
         }
     }
-    let config =
-        LoadConfig { server: "198.18.0.2:7".parse()?, connections: plan.connections, size: plan.size };
+    let config = LoadConfig::new("198.18.0.2:7".parse()?, plan.connections);
     let cpu = plan.cpus[1];
     let samples = pair.client.enter(|| -> Result<[Sample; 2]> {
         pin(cpu)?;
-        let mut load = connect(&config)?;
-        load.run(Pace::Closed, Duration::from_millis(300))?;
-        let span = Duration::from_secs_f64(plan.seconds);
-        let closed = sample(plan, &mut load, Pace::Closed, span)?;
-        let rate = rate.unwrap_or(closed.outcome.rate() / 2.0);
-        let open = sample(plan, &mut load, Pace::Open(rate), span)?;
-        Ok([closed, open])
+        let (gauge, over) = (Gauge::default(), AtomicBool::new(false));
+        let mut load = KernelLoad::new(&config, Echo::new(plan.size), gauge.clone())?;
+        thread::scope(|scope| {
+            let samples = scope.spawn(|| {
+                let samples = conduct(plan, rate, &gauge);
+                over.store(true, Ordering::Relaxed);
+                samples
+            });
+            load.run(&over)?;
+            samples.join().map_err(|_| anyhow!("whoever conducts the load panicked"))?
+        })
     })??;
     match running {
         Running::Freeway(server) => server.stop()?,
@@ -229,25 +241,50 @@ fn one(plan: &Plan, contender: &Contender, place: Place, rate: Option<f64>) -> R
     Ok(samples)
 }
 
-fn sample(plan: &Plan, load: &mut Load, pace: Pace, span: Duration) -> Result<Sample> {
-    let times =
-        || -> Result<[CoreTime; 2]> { Ok([CoreTime::of(plan.cpus[0])?, CoreTime::of(plan.cpus[1])?]) };
-    let before = times()?;
-    let outcome = load.run(pace, span)?;
-    let after = times()?;
-    Ok(Sample { outcome, server: after[0].since(before[0]), client: after[1].since(before[1]) })
+/// Has the load connect, and do its two rounds.
+fn conduct(plan: &Plan, rate: Option<f64>, gauge: &Gauge) -> Result<[Sample; 2]> {
+    gauge.hold(plan.connections);
+    // The server may not listen yet.
+    let begun = Instant::now();
+    while gauge.read().open < u64::from(plan.connections) {
+        ensure!(begun.elapsed() < Duration::from_secs(5), "only {} connections opened", gauge.read().open);
+        sleep(Duration::from_millis(5));
+    }
+    let closed = sample(plan, gauge, Cause::SameAnswered)?;
+    let rate = Rate { per_second: rate.unwrap_or(closed.rate() / 2.0), arrivals: Arrivals::Constant };
+    let open = sample(plan, gauge, Cause::Time(rate))?;
+    Ok([closed, open])
 }
 
-/// The server may not listen yet.
-fn connect(config: &LoadConfig) -> Result<Load> {
-    let over = Instant::now() + Duration::from_secs(5);
+fn sample(plan: &Plan, gauge: &Gauge, cause: Cause) -> Result<Sample> {
+    let times =
+        || -> Result<[CoreTime; 2]> { Ok([CoreTime::of(plan.cpus[0])?, CoreTime::of(plan.cpus[1])?]) };
+    gauge.order(Work::Requests(Requests { among: plan.connections, cause }));
+    sleep(Duration::from_millis(300));
+    latencies(gauge)?;
+    let (begun, before, answered) = (Instant::now(), times()?, gauge.read().answered);
+    sleep(Duration::from_secs_f64(plan.seconds));
+    let answered = gauge.read().answered - answered;
+    let (seconds, after) = (begun.elapsed().as_secs_f64(), times()?);
+    Ok(Sample {
+        answered,
+        seconds,
+        latency_us: latencies(gauge)?,
+        server: after[0].since(before[0]),
+        client: after[1].since(before[1]),
+    })
+}
+
+/// The latencies since they were last asked for.
+fn latencies(gauge: &Gauge) -> Result<Percentiles> {
+    gauge.ask_latencies();
+    let begun = Instant::now();
     loop {
-        match Load::connect(config) {
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused && Instant::now() < over => {
-                sleep(Duration::from_millis(20));
-            }
-            other => return other.context("connecting"),
+        if let Some(latencies) = gauge.latencies() {
+            return Ok(latencies.percentiles());
         }
+        ensure!(begun.elapsed() < Duration::from_secs(5), "the load stands still");
+        sleep(Duration::from_millis(1));
     }
 }
 
@@ -330,17 +367,17 @@ fn pin(cpu: usize) -> Result<()> {
 }
 
 /// Linux's server, in a process of its own.
-fn be_linux(address: SocketAddr, cpu: usize, spins: bool) -> Result<()> {
-    let listener = EchoListener::bind(address)?;
-    let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+fn be_linux(address: SocketAddr, cpu: usize) -> Result<()> {
+    let mut server = KernelServer::new(&[(address.port(), KernelService::Echo)], Some(address.ip()))?;
+    let over = std::sync::Arc::new(AtomicBool::new(false));
     let told = std::sync::Arc::clone(&over);
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         // Whatever ends it.
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-        told.store(true, std::sync::atomic::Ordering::Relaxed);
+        told.store(true, Ordering::Relaxed);
     });
     pin(cpu)?;
-    Ok(serve_echo(&listener, spins, || over.load(std::sync::atomic::Ordering::Relaxed))?)
+    Ok(server.run(&over)?)
 }
 
 type Report = Vec<(Place, Vec<Vec<[Sample; 2]>>)>;
@@ -394,23 +431,23 @@ fn print(plan: &Plan, contenders: &[Contender], report: &Report) {
         for (contender, samples) in contenders.iter().zip(samples) {
             let [closed, open] = [0, 1].map(|which| median(samples, which));
             let busy = |time: CoreTime, sample: &Sample| {
-                format!("{:.0}%", 100.0 * time.busy() / sample.outcome.seconds)
+                format!("{:.0}%", 100.0 * time.busy() / sample.seconds)
             };
             println!(
                 "{:<28} {:>9.0} {:>6} {:>6} {:>10.0} {:>6.2} | {:>9.0} {:>6} {:>10.0} {:>6.2} {:>7.1} {:>8.1} {:>8.1}",
                 contender.name(),
-                closed.outcome.rate(),
+                closed.rate(),
                 busy(closed.server, closed),
                 busy(closed.client, closed),
                 closed.per_cpu_second(),
                 ratio(samples, linux, 0),
-                open.outcome.rate(),
+                open.rate(),
                 busy(open.server, open),
                 open.per_cpu_second(),
                 ratio(samples, linux, 1),
-                open.outcome.latency_us(50.0),
-                open.outcome.latency_us(99.0),
-                open.outcome.latency_us(99.9),
+                open.latency_us.p50,
+                open.latency_us.p99,
+                open.latency_us.p999,
             );
         }
     }
