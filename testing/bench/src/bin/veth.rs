@@ -96,10 +96,7 @@ enum Place {
 enum End {
     /// Linux's echo server, until its standard input ends.
     #[command(hide = true)]
-    Serve {
-        address: SocketAddr,
-        cpu: usize,
-    },
+    Serve { address: SocketAddr, cpu: usize },
 }
 
 /// Who answers.
@@ -430,9 +427,8 @@ fn print(plan: &Plan, contenders: &[Contender], report: &Report) {
         let linux = &samples[0];
         for (contender, samples) in contenders.iter().zip(samples) {
             let [closed, open] = [0, 1].map(|which| median(samples, which));
-            let busy = |time: CoreTime, sample: &Sample| {
-                format!("{:.0}%", 100.0 * time.busy() / sample.seconds)
-            };
+            let busy =
+                |time: CoreTime, sample: &Sample| format!("{:.0}%", 100.0 * time.busy() / sample.seconds);
             println!(
                 "{:<28} {:>9.0} {:>6} {:>6} {:>10.0} {:>6.2} | {:>9.0} {:>6} {:>10.0} {:>6.2} {:>7.1} {:>8.1} {:>8.1}",
                 contender.name(),
