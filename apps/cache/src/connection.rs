@@ -155,7 +155,7 @@ impl CacheServer {
     }
 
     /// The same as one of several cores, each of which has a share of the keys: `asks` and `answers` are this core's ends of
-    /// two meshes (see [`post`]). All cores must be given the same key.
+    /// two meshes (see [`Post`](freeway::Post)). All cores must be given the same key.
     #[must_use]
     pub fn with_peers(mut self, asks: Post, answers: Post) -> Self {
         let CacheConfig { asks_max, held_max, .. } = self.engine.server.config;

@@ -148,7 +148,7 @@ struct Op {
     no: Place,
 }
 
-/// See the [module](self).
+/// A filter over frames, ready to run: instructions whose jumps lead forward only.
 #[derive(Clone, Debug)]
 pub struct Program {
     ops: Box<[Op]>,

@@ -33,7 +33,7 @@ pub struct FilterError(String);
 /// An address and how many of its leading bits count.
 type Network = (IpAddr, u8);
 
-/// See the [module](self).
+/// Which sockets are shown, in the words of `ss`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Filter {
     /// The states that it names, if it names any.
