@@ -127,7 +127,7 @@ fn memccapable_finds_all_over_afxdp() -> Result<()> {
 #[test]
 #[ignore = "needs root and the server's binary: cargo xtask interop"]
 fn two_cores_are_one_server() -> Result<()> {
-    let Some(cache) = Cache::tap("cache_two_cores", &["-t", "2"])? else { return Ok(()) };
+    let Some(cache) = Cache::tap("cache_two_cores", &["-t", "2", "--cores", "0,1"])? else { return Ok(()) };
     tables(&cache)?;
     capabilities(&cache)?;
     pymemcache(&cache)?;

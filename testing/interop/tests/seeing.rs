@@ -259,8 +259,9 @@ fn filters_take_what_tcpdump_takes() -> Result<()> {
         "tcp or udp and port 80",
         "tcp or (udp and port 80)",
         "not tcp or udp",
-        "tcp[tcpflags] & tcp-syn != 0",
-        "tcp[tcpflags] & (tcp-syn|tcp-ack) == (tcp-syn|tcp-ack)",
+        // Behind IPv6 tcpdump does not find them.
+        "ip and tcp[tcpflags] & tcp-syn != 0",
+        "ip and tcp[tcpflags] & (tcp-syn|tcp-ack) == (tcp-syn|tcp-ack)",
         "tcp[13] & 4 == 0",
         "tcp && !port 7 || icmp",
         "dst 198.18.0.1 and (icmp or tcp port 80)",
@@ -346,6 +347,6 @@ fn a_browser_shows_the_live_page() -> Result<()> {
     for part in ["ready dev=tap:fw0", "process ", "<td>all</td>", "<td>connections</td>", "up to 32 µs"] {
         ensure!(document.contains(part), "no {part:?} in the page:\n{document}");
     }
-    ensure!(!document.contains("no answer"), "{document}");
+    ensure!(document.contains("<p id=\"state\" class=\"\">"), "the page lost its server:\n{document}");
     seen.stop()
 }
