@@ -92,7 +92,10 @@ fn every_protocol_is_measured_over_memif() {
         arguments.extend(more);
         let found = figures(&arguments);
         assert!(number(&found, counted) > 100.0, "{target}: {found}");
-        assert_eq!((number(&found, "/errors"), number(&found, "/timeouts")), (0.0, 0.0), "{target}: {found}");
+        assert_eq!(number(&found, "/errors"), 0.0, "{target}: {found}");
+        // A datagram that finds a queue full is lost, as when a processor is taken away for a while.
+        let lossy = if target.starts_with("udp") { 0.01 * number(&found, counted) } else { 0.0 };
+        assert!(number(&found, "/timeouts") <= lossy, "{target}: {found}");
     }
     let found = figures(&[
         "bench",
