@@ -164,6 +164,10 @@ impl End {
                     // It was not lost, only late.
                     continue;
                 }
+                if heard == 0 && (1..sent).any(|number| packet.data() == frame(number)) {
+                    // testpmd began in the middle of what was there.
+                    continue;
+                }
                 ensure!(
                     packet.data() == frame(heard),
                     "frame {heard} came back as {:?}",
