@@ -1,9 +1,7 @@
 //! What a connection has begun and not finished: a value that arrives, a value that is sent, an answer that TCP did not
 //! take whole, questions to other cores. A connection between two commands has none of it.
 
-use std::net::SocketAddr;
-
-use freeway::{ConnId, UdpId};
+use freeway::{ConnId, ReplyTo};
 use freeway_memcache::binary::Head;
 use freeway_memcache::meta::Returns;
 
@@ -93,7 +91,7 @@ impl Dump {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Asker {
     Conn(ConnId),
-    Datagram { socket: UdpId, local: SocketAddr, remote: SocketAddr, request: u16 },
+    Datagram { reply_to: ReplyTo, request: u16 },
 }
 
 /// What one connection has begun.

@@ -67,19 +67,14 @@ impl CacheServer {
         counters.datagrams += 1;
         // Nobody logs in by datagram.
         let from_client = config.users.is_empty()
-            && datagram.remote.port() >= CLIENT_PORTS
-            && datagram.remote.port() != datagram.local.port();
+            && datagram.reply_to.remote_port() >= CLIENT_PORTS
+            && datagram.reply_to.remote_port() != datagram.reply_to.local_port();
         let Some((frame, request)) = Frame::parse(datagram.packet.data()).filter(|_| from_client) else {
             counters.datagrams_foreign += 1;
             return;
         };
         counters.bytes_read += request.len() as u64;
-        self.engine.asker = Some(Asker::Datagram {
-            socket: datagram.socket,
-            local: datagram.local,
-            remote: datagram.remote,
-            request: frame.request,
-        });
+        self.engine.asker = Some(Asker::Datagram { reply_to: datagram.reply_to, request: frame.request });
         match self.answer_request(frame, request) {
             Ok(Answered::Now(len)) => self.send(stack, self.engine.asker, len),
             Ok(Answered::InParts(state)) => {
@@ -252,7 +247,7 @@ impl CacheServer {
 
     /// Sends the answer's `len` bytes.
     fn send<S: Copy + Default + 'static>(&mut self, stack: &mut Stack<S>, asker: Option<Asker>, len: usize) {
-        let Some(Asker::Datagram { socket, local, remote, request }) = asker else { return };
+        let Some(Asker::Datagram { reply_to, request }) = asker else { return };
         if len == 0 {
             return;
         }
@@ -275,7 +270,7 @@ impl CacheServer {
             head.copy_from_slice(&frame);
             body.copy_from_slice(part);
             self.engine.server.counters.bytes_written += part.len() as u64;
-            stack.udp_send(socket, Some(local.ip()), remote, packet);
+            stack.udp_reply(reply_to, packet);
         }
     }
 }

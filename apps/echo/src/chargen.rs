@@ -58,7 +58,7 @@ impl Chargen {
 
     /// Answers a datagram with characters, as many as it had.
     pub fn datagram<S: Copy + Default + 'static>(&self, stack: &mut Stack<S>, mut datagram: Datagram) {
-        if crate::would_loop(&datagram.remote) {
+        if crate::would_loop(datagram.reply_to.remote_port()) {
             return;
         }
         for (place, byte) in datagram.packet.data_mut().iter_mut().enumerate() {
@@ -68,7 +68,7 @@ impl Chargen {
                 _ => b'\n',
             };
         }
-        stack.udp_send(datagram.socket, Some(datagram.local.ip()), datagram.remote, datagram.packet);
+        stack.udp_reply(datagram.reply_to, datagram.packet);
     }
 }
 

@@ -18,7 +18,7 @@ pub fn pump<S: Copy + Default + 'static>(conn: &mut Conn<'_, S>) {
 
 /// Sends a datagram back to where it came from.
 pub fn datagram<S: Copy + Default + 'static>(stack: &mut Stack<S>, datagram: Datagram) {
-    if !crate::would_loop(&datagram.remote) {
-        stack.udp_send(datagram.socket, Some(datagram.local.ip()), datagram.remote, datagram.packet);
+    if !crate::would_loop(datagram.reply_to.remote_port()) {
+        stack.udp_reply(datagram.reply_to, datagram.packet);
     }
 }

@@ -12,9 +12,7 @@ pub mod chargen;
 pub mod discard;
 pub mod echo;
 
-use core::net::SocketAddr;
-
-/// Whether a datagram from `remote` is left unanswered: it comes from a service that would answer in turn.
-pub const fn would_loop(remote: &SocketAddr) -> bool {
-    matches!(remote.port(), 0 | 7 | 13 | 17 | 19 | 37)
+/// Whether a datagram from this port is left unanswered: it comes from a service that would answer in turn.
+pub const fn would_loop(port: u16) -> bool {
+    matches!(port, 0 | 7 | 13 | 17 | 19 | 37)
 }

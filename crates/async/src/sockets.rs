@@ -56,7 +56,7 @@ impl Sockets {
     pub(crate) fn arrived(&mut self, datagram: Datagram) -> Result<Option<Waker>, Datagram> {
         let most = self.queue;
         match self.get_mut(datagram.service) {
-            Some(bound) if bound.id == Some(datagram.socket) && bound.queue.len() < most => {
+            Some(bound) if bound.id == Some(datagram.reply_to.socket()) && bound.queue.len() < most => {
                 bound.queue.push_back(datagram);
                 Ok(bound.waker.take())
             }

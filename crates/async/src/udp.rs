@@ -87,7 +87,7 @@ impl UdpSocket {
         if let (Some(into), Some(bytes)) = (into.get_mut(..count), bytes.get(..count)) {
             into.copy_from_slice(bytes);
         }
-        Ok((count, datagram.remote))
+        Ok((count, datagram.remote()))
     }
 
     /// Sends a copy of `bytes`, from the address that the route suggests. It goes out at the end of the turn, or is dropped and
@@ -117,9 +117,8 @@ impl UdpSocket {
     ///
     /// Not this socket's executor.
     pub fn reply(&self, datagram: Datagram) -> io::Result<()> {
-        let Datagram { local, remote, packet, .. } = datagram;
-        with_stack(&self.shared, |stack| stack.udp_send(self.id, Some(local.ip()), remote, packet))
-            .ok_or_else(not_here)
+        let Datagram { reply_to, packet, .. } = datagram;
+        with_stack(&self.shared, |stack| stack.udp_reply(reply_to, packet)).ok_or_else(not_here)
     }
 }
 

@@ -159,7 +159,7 @@ pub use freeway_runtime::{
 };
 pub use freeway_stack::net::{Cidr, IcmpKind, IfaceId, Route, Unreachable};
 pub use freeway_stack::rows::Tables;
-pub use freeway_stack::udp::{BindError, Datagram, UdpId};
+pub use freeway_stack::udp::{BindError, Datagram, ReplyTo, UdpId};
 pub use freeway_stack::{
     AcceptLimits, Application, CloseReason, ConfigureError, Conn, ConnId, ConnectConfig, ConnectError,
     CounterVisit, Ended, FastOpen, Lent, ListenConfig, ListenError, ListenerCounters, ListenerId,

@@ -19,7 +19,7 @@ use crate::tcp::{
     Conn, ConnId, ConnectConfig, ConnectError, Lent, ListenConfig, ListenError, ListenerId, ListenerReport,
     TcpCounters, TcpHost,
 };
-use crate::udp::{BindError, UdpCounters, UdpId, UdpSockets};
+use crate::udp::{BindError, ReplyTo, UdpCounters, UdpId, UdpSockets};
 
 /// One core's whole host.
 pub struct Stack<S: Copy + Default + 'static> {
@@ -121,10 +121,17 @@ impl<S: Copy + Default + 'static> Stack<S> {
 
     #[inline]
     fn classify(&mut self, now: Instant, iface: IfaceId, packet: Packet) {
-        if let Some(plain) = self.net.plain_segment(iface, &packet) {
+        let Some(plain) = self.net.plain(iface, &packet) else {
+            return self.classify_any(now, iface, packet);
+        };
+        if plain.protocol == Protocol::TCP {
+            self.net.count_plain(&plain);
             return self.tcp.gather_plain(&plain, packet);
         }
-        self.classify_any(now, iface, packet);
+        match self.udp.input_plain(&plain, packet) {
+            Ok(()) => self.net.count_plain(&plain),
+            Err(packet) => self.classify_any(now, iface, packet),
+        }
     }
 
     #[inline(never)]
@@ -360,6 +367,13 @@ impl<S: Copy + Default + 'static> Stack<S> {
     /// received datagram have it); from the address that the route suggests unless `local` says which.
     pub fn udp_send(&mut self, socket: UdpId, local: Option<IpAddr>, remote: SocketAddr, payload: Packet) {
         self.udp.send_to(self.now, &mut self.net, socket, local, remote, payload);
+    }
+
+    /// Sends `payload` back to where a datagram came from, from the address that it was sent to; to a group's or a
+    /// broadcast address, as [`udp_send`](Self::udp_send) without one. The datagram's own packet may be it.
+    #[inline]
+    pub fn udp_reply(&mut self, to: ReplyTo, payload: Packet) {
+        self.udp.reply(self.now, &mut self.net, to, payload);
     }
 
     /// Takes memory for sending without a copy; done at start or at leisure, since it may allocate. `None`

@@ -102,6 +102,15 @@ impl<T: AsRef<[u8]>> Datagram<T> {
         let datagram = bytes::range(self.bytes.as_ref(), 0, self.len());
         checksum::verify_transport(src, dst, Protocol::UDP, datagram)
     }
+
+    /// Whether the checksum is right, with addresses as numbers, IPv4 in its mapped form (RFC 4291, section 2.5.5.2). One of
+    /// zero, which says that there is none, is not.
+    #[inline]
+    pub fn verify_checksum_mapped(&self, src: u128, dst: u128) -> bool {
+        let datagram = bytes::range(self.bytes.as_ref(), 0, self.len());
+        let pseudo = checksum::pseudo_header_mapped(src, dst, Protocol::UDP, datagram.len() as u32);
+        self.checksum() != 0 && pseudo.join(checksum::sum(datagram), 0).is_valid()
+    }
 }
 
 impl<T: AsRef<[u8]> + AsMut<[u8]>> Datagram<T> {

@@ -26,7 +26,7 @@ async fn respond() {
         let Either::Left((Ok(mut datagram), _)) = select(receive, word).await else { return };
         let mut text = [0; ANSWER_MAX];
         let mut rest = &mut text[..];
-        let written = writeln!(rest, "{}", datagram.remote).is_ok();
+        let written = writeln!(rest, "{}", datagram.remote()).is_ok();
         let len = ANSWER_MAX - rest.len();
         // No longer than the question: a forged sender gains nothing by it.
         if !written || len > datagram.packet.len() {

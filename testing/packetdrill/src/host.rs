@@ -87,7 +87,8 @@ impl Application for Recorder {
     }
 
     fn datagram(&mut self, _: &mut Stack<u64>, datagram: Datagram) {
-        let Datagram { service, remote, packet, .. } = datagram;
+        let Datagram { service, reply_to, packet, .. } = datagram;
+        let remote = reply_to.remote();
         self.events.push_back(Event::Datagram { service, remote, bytes: packet.data().to_vec() });
     }
 }

@@ -1,40 +1,52 @@
 //! The common frame, recognised at a glance.
 //!
-//! Nearly all frames of a busy host are TCP segments in whole IP packets without options, sent to one of its addresses
-//! at its MAC address. A few comparisons at fixed offsets tell such a frame; whatever fails one of them takes the long
+//! Nearly all frames of a busy host are TCP segments or datagrams in whole IP packets without options, sent to one of its
+//! addresses at its MAC address. A few comparisons at fixed offsets tell such a frame; whatever fails one of them takes the long
 //! way (`link`, `ipv4`, `ipv6`), which finds out what it is, and counts it. So nothing is dropped here.
 
 use core::net::IpAddr;
 
 use freeway_mem::{Packet, PacketFlags};
 use freeway_wire::ethernet::EtherType;
-use freeway_wire::{Ecn, Protocol, ipv4, ipv6, tcp};
+use freeway_wire::{Ecn, Protocol, ipv4, ipv6, tcp, udp};
 
 use super::address::{Addr, v4_bits};
 use super::interface::PLAIN_LEN;
 use super::setup::{is_host_v4, is_host_v6};
 use super::{IfaceId, Net};
 
-/// What a plain frame says before its TCP header begins.
+/// What a plain frame says before its transport's header begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Plain {
     pub(crate) src: Addr,
     pub(crate) dst: Addr,
     /// Which of the host's addresses `dst` is.
     pub(crate) local: u16,
+    /// TCP or UDP.
+    pub(crate) protocol: Protocol,
     pub(crate) ecn: Ecn,
     /// Whether the checksums need no look.
     pub(crate) trusted: bool,
-    /// Bytes in front of the TCP header.
+    /// Bytes in front of the transport's header.
     pub(crate) header_len: usize,
-    /// Bytes of the segment.
+    /// Bytes from there on.
     pub(crate) len: usize,
 }
 
+/// The least that a packet of this protocol has; `None` for a protocol whose frames are not plain.
+#[inline(always)]
+const fn least(protocol: Protocol) -> Option<usize> {
+    match protocol {
+        Protocol::TCP => Some(tcp::HEADER_LEN),
+        Protocol::UDP => Some(udp::HEADER_LEN),
+        _ => None,
+    }
+}
+
 impl Net {
-    /// What to know of a plain frame; `None` for any other.
+    /// What to know of a plain frame; `None` for any other. Whoever takes it for one [counts](Self::count_plain) it.
     #[inline(always)]
-    pub(crate) fn plain_segment(&mut self, iface: IfaceId, packet: &Packet) -> Option<Plain> {
+    pub(crate) fn plain(&self, iface: IfaceId, packet: &Packet) -> Option<Plain> {
         let interface = self.interfaces.get(usize::from(iface.0))?;
         let (link, rest) = packet.data().split_first_chunk::<PLAIN_LEN>()?;
         let trusted = interface.trusted || packet.flags().contains(PacketFlags::CHECKSUM_GOOD);
@@ -43,18 +55,22 @@ impl Net {
         }
         const IPV4: [u8; 2] = EtherType::IPV4.0.to_be_bytes();
         const IPV6: [u8; 2] = EtherType::IPV6.0.to_be_bytes();
-        let plain = match [link[12], link[13]] {
-            IPV4 => self.plain_v4(rest, trusted)?,
-            IPV6 => self.plain_v6(rest, trusted)?,
-            _ => return None,
-        };
+        match [link[12], link[13]] {
+            IPV4 => self.plain_v4(rest, trusted),
+            IPV6 => self.plain_v6(rest, trusted),
+            _ => None,
+        }
+    }
+
+    /// Counts a plain frame that goes no other way.
+    #[inline(always)]
+    pub(crate) fn count_plain(&mut self, plain: &Plain) {
         self.counters.frames_in += 1;
         if plain.src.is_v4() {
             self.counters.ipv4_in += 1;
         } else {
             self.counters.ipv6_in += 1;
         }
-        Some(plain)
     }
 
     #[inline(always)]
@@ -66,12 +82,11 @@ impl Net {
         let header = bytes.first_chunk::<{ ipv4::HEADER_LEN }>()?;
         let view = ipv4::Packet::new_unchecked(header);
         let fragment = u16::from_be_bytes([header[6], header[7]]);
-        let len = view.total_len();
+        let (len, protocol) = (view.total_len(), view.protocol());
         if header[0] != VERSION_IHL
-            || view.protocol() != Protocol::TCP
             || fragment & IN_PARTS != 0
             || len > bytes.len()
-            || len < ipv4::HEADER_LEN + tcp::HEADER_LEN
+            || len < ipv4::HEADER_LEN + least(protocol)?
             || !(trusted || view.verify_checksum())
         {
             return None;
@@ -85,6 +100,7 @@ impl Net {
             src: Addr(number),
             dst: Addr::from(dst),
             local,
+            protocol,
             ecn: view.ecn(),
             trusted,
             header_len: PLAIN_LEN + ipv4::HEADER_LEN,
@@ -96,12 +112,8 @@ impl Net {
     fn plain_v6(&self, bytes: &[u8], trusted: bool) -> Option<Plain> {
         let header = bytes.first_chunk::<{ ipv6::HEADER_LEN }>()?;
         let view = ipv6::Packet::new_unchecked(header);
-        let len = view.payload_len();
-        if view.version() != 6
-            || view.next_header() != Protocol::TCP
-            || len > bytes.len() - ipv6::HEADER_LEN
-            || len < tcp::HEADER_LEN
-        {
+        let (len, protocol) = (view.payload_len(), view.next_header());
+        if view.version() != 6 || len > bytes.len() - ipv6::HEADER_LEN || len < least(protocol)? {
             return None;
         }
         let (src, dst) = (view.src(), view.dst());
@@ -113,6 +125,7 @@ impl Net {
             src: Addr::from(src),
             dst: Addr::from(dst),
             local,
+            protocol,
             ecn: view.ecn(),
             trusted,
             header_len: PLAIN_LEN + ipv6::HEADER_LEN,

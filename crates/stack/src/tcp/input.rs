@@ -134,7 +134,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     /// Pass one, for one segment in a frame that was recognised at a glance.
     #[inline]
     pub(crate) fn gather_plain(&mut self, plain: &Plain, mut packet: Packet) {
-        let &Plain { src, dst, local, ecn, trusted, header_len, len } = plain;
+        let &Plain { src, dst, local, ecn, trusted, header_len, len, .. } = plain;
         packet.trim_front(header_len);
         packet.truncate(len);
         self.counters.segments_in += 1;

@@ -1,7 +1,7 @@
 //! UDP (RFC 768; RFC 1122, section 4.1): sockets, and datagrams without a copy.
 //!
 //! A datagram that arrives stays in the buffer it came in: [`Datagram::packet`] is its payload, with the headers'
-//! place still before it. A reply written over it goes back by [`UdpSockets::send_to`] in the same buffer.
+//! place still before it. A reply written over it goes back by [`UdpSockets::reply`] in the same buffer.
 
 mod table;
 
@@ -12,13 +12,14 @@ use freeway_base::Instant;
 use freeway_mem::{Packet, PacketFlags};
 use freeway_wire::{Ecn, Protocol, checksum, udp};
 
+use crate::net::plain::Plain;
 use crate::net::{Addr, Hop, IcmpKind, IcmpNotice, Inbound, IpHeader, Net};
 use table::Table;
 pub use table::{BindError, UdpId};
 
 /// Sockets that one core can bind.
 const SOCKETS: usize = 1_024;
-/// Datagrams that wait for the application; at the bound the newest goes. 96 bytes each, and a packet buffer.
+/// Datagrams that wait for the application; at the bound the newest goes. 80 bytes each, and a packet buffer.
 const QUEUE: usize = 1_024;
 
 freeway_base::counters! {
@@ -47,21 +48,70 @@ freeway_base::counters! {
     }
 }
 
+/// Between whom a datagram went, as numbers that are handed on whole: what an answer needs to find its way back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReplyTo {
+    socket: UdpId,
+    local_port: u16,
+    remote_port: u16,
+    local: Addr,
+    remote: Addr,
+}
+
+impl ReplyTo {
+    /// The socket that the datagram was for.
+    pub const fn socket(&self) -> UdpId {
+        self.socket
+    }
+
+    /// Where it was sent to: one of the host's addresses, or a group's or broadcast address.
+    pub fn local(&self) -> SocketAddr {
+        SocketAddr::new(self.local.into(), self.local_port)
+    }
+
+    /// Who sent it.
+    pub fn remote(&self) -> SocketAddr {
+        SocketAddr::new(self.remote.into(), self.remote_port)
+    }
+
+    /// The port that it was sent to.
+    #[inline]
+    pub const fn local_port(&self) -> u16 {
+        self.local_port
+    }
+
+    /// The port that it came from.
+    #[inline]
+    pub const fn remote_port(&self) -> u16 {
+        self.remote_port
+    }
+}
+
 /// A datagram that arrived.
 pub struct Datagram {
-    /// The socket it is for.
-    pub socket: UdpId,
+    /// Between whom it went; [`Stack::udp_reply`](crate::Stack::udp_reply) takes it.
+    pub reply_to: ReplyTo,
     /// What the socket was bound with.
     pub service: u16,
-    /// Where it was sent to: one of the host's addresses, or a group's or broadcast address.
-    pub local: SocketAddr,
-    /// Who sent it.
-    pub remote: SocketAddr,
     /// The congestion mark it came with.
     pub ecn: Ecn,
     /// The payload.
     pub packet: Packet,
 }
+
+impl Datagram {
+    /// Where it was sent to.
+    pub fn local(&self) -> SocketAddr {
+        self.reply_to.local()
+    }
+
+    /// Who sent it.
+    pub fn remote(&self) -> SocketAddr {
+        self.reply_to.remote()
+    }
+}
+
+const _: () = assert!(size_of::<Datagram>() <= 80);
 
 /// One core's sockets.
 pub struct UdpSockets {
@@ -107,7 +157,7 @@ impl UdpSockets {
     pub fn unbind(&mut self, socket: UdpId) -> bool {
         let bound = self.table.unbind(socket);
         if bound {
-            self.queue.retain(|datagram| datagram.socket != socket);
+            self.queue.retain(|datagram| datagram.reply_to.socket != socket);
         }
         bound
     }
@@ -119,8 +169,35 @@ impl UdpSockets {
 
     // ---- the way in ----
 
-    /// Takes a datagram from IP to its socket's queue.
+    /// Takes a datagram in a frame that was recognised at a glance to its socket's queue; gives the frame back when there is
+    /// anything about it, to go the long way.
     #[inline]
+    pub(crate) fn input_plain(&mut self, plain: &Plain, mut packet: Packet) -> Result<(), Packet> {
+        let &Plain { src, dst, ecn, trusted, header_len, len, .. } = plain;
+        let bytes = packet.data().get(header_len..header_len + len).unwrap_or(&[]);
+        let Ok(view) = udp::Datagram::new_checked(bytes) else { return Err(packet) };
+        let (src_port, dst_port, len) = (view.src_port(), view.dst_port(), view.len());
+        let Some((socket, service)) = self.table.find(dst, dst_port) else { return Err(packet) };
+        let is_summed = view.checksum() != 0 && (trusted || view.verify_checksum_mapped(src.0, dst.0));
+        if !is_summed || self.queue.len() >= self.queue_limit {
+            return Err(packet);
+        }
+        packet.trim_front(header_len + udp::HEADER_LEN);
+        packet.truncate(len - udp::HEADER_LEN);
+        let reply_to =
+            ReplyTo { socket, local_port: dst_port, remote_port: src_port, local: dst, remote: src };
+        self.enqueue(Datagram { reply_to, service, ecn, packet });
+        Ok(())
+    }
+
+    #[inline]
+    fn enqueue(&mut self, datagram: Datagram) {
+        self.counters.datagrams_in += 1;
+        self.counters.bytes_in += datagram.packet.len() as u64;
+        self.queue.push_back(datagram);
+    }
+
+    /// The same for any other, from IP.
     pub fn input(&mut self, now: Instant, net: &mut Net, inbound: Inbound) {
         let Ok(view) = udp::Datagram::new_checked(inbound.packet.data()) else {
             self.counters.dropped_malformed += 1;
@@ -145,10 +222,9 @@ impl UdpSockets {
         let Inbound { mut packet, src, dst, ecn, .. } = inbound;
         packet.truncate(len);
         packet.trim_front(udp::HEADER_LEN);
-        self.counters.datagrams_in += 1;
-        self.counters.bytes_in += packet.len() as u64;
-        let (local, remote) = (SocketAddr::new(dst, dst_port), SocketAddr::new(src, src_port));
-        self.queue.push_back(Datagram { socket, service, local, remote, ecn, packet });
+        let (local, remote) = (dst.into(), src.into());
+        let reply_to = ReplyTo { socket, local_port: dst_port, remote_port: src_port, local, remote };
+        self.enqueue(Datagram { reply_to, service, ecn, packet });
     }
 
     /// An ICMP error about a datagram of ours. All that a datagram can be checked by is its port (RFC 5927, section 4):
@@ -189,13 +265,33 @@ impl UdpSockets {
         remote: SocketAddr,
         payload: Packet,
     ) {
+        self.send(now, net, socket, local.map(Addr::from), (remote.ip().into(), remote.port()), payload);
+    }
+
+    /// Sends `payload` back to where a datagram came from, from the address that it was sent to if that is one of this
+    /// host; else as [`send_to`](Self::send_to).
+    #[inline]
+    pub fn reply(&mut self, now: Instant, net: &mut Net, to: ReplyTo, payload: Packet) {
+        let ReplyTo { socket, local, remote, remote_port, .. } = to;
+        self.send(now, net, socket, Some(local), (remote, remote_port), payload);
+    }
+
+    #[inline]
+    fn send(
+        &mut self,
+        now: Instant,
+        net: &mut Net,
+        socket: UdpId,
+        local: Option<Addr>,
+        (dst, dst_port): (Addr, u16),
+        payload: Packet,
+    ) {
         let Some(bound) = self.table.get_mut(socket) else {
             self.counters.dropped_no_route += 1;
             return;
         };
-        let dst = Addr::from(remote.ip());
         let (port, own) = (bound.port, bound.addr);
-        let named = local.map(Addr::from).filter(|&addr| net.is_own(addr.0)).or(own);
+        let named = local.filter(|&addr| net.is_own(addr.0)).or(own);
         let Some(src) = named
             .or_else(|| net.source_for(dst.into()).map(Addr::from))
             .filter(|src| src.is_v4() == dst.is_v4())
@@ -214,7 +310,7 @@ impl UdpSockets {
             },
         };
         let len = payload.len();
-        let ports = (port, remote.port());
+        let ports = (port, dst_port);
         if send(now, net, &mut hop, (src, dst), ports, payload) {
             self.counters.datagrams_out += 1;
             self.counters.bytes_out += len as u64;

@@ -86,8 +86,8 @@ impl Application for Echo {
     }
 
     fn datagram(&mut self, stack: &mut Stack<u64>, datagram: Datagram) {
-        let Datagram { socket, local, remote, packet, .. } = datagram;
-        stack.udp_send(socket, Some(local.ip()), remote, packet);
+        let Datagram { reply_to, packet, .. } = datagram;
+        stack.udp_reply(reply_to, packet);
     }
 }
 

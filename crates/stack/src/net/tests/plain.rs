@@ -9,9 +9,14 @@ use proptest::prelude::*;
 use crate::net::testing::*;
 use crate::net::{Ingress, InterfaceConfig, RxChecksum};
 
-fn seeds() -> [Vec<u8>; 2] {
-    let segment: Vec<u8> = (0..60).collect();
-    let mut frames = [v4_frame(Protocol::TCP, &segment), v6_frame(Protocol::TCP, &segment)];
+fn seeds() -> [Vec<u8>; 4] {
+    let payload: Vec<u8> = (0..60).collect();
+    let mut frames = [
+        v4_frame(Protocol::TCP, &payload),
+        v6_frame(Protocol::TCP, &payload),
+        v4_frame(Protocol::UDP, &payload),
+        v6_frame(Protocol::UDP, &payload),
+    ];
     // Padding, as short frames have it.
     frames.iter_mut().for_each(|frame| frame.extend([0; 6]));
     frames
@@ -21,7 +26,7 @@ fn seeds() -> [Vec<u8>; 2] {
 fn is_plain(host: &mut Host, frame: &[u8]) -> bool {
     let mut packet = host.pool.alloc().unwrap();
     assert!(packet.copy_from_slice(frame));
-    let Some(plain) = host.net.plain_segment(IFACE, &packet) else { return false };
+    let Some(plain) = host.net.plain(IFACE, &packet) else { return false };
     let Ingress::Transport(inbound) = host.receive(frame) else { panic!("the long way refuses {frame:x?}") };
     packet.trim_front(plain.header_len);
     packet.truncate(plain.len);
@@ -29,7 +34,7 @@ fn is_plain(host: &mut Host, frame: &[u8]) -> bool {
     assert_eq!((IpAddr::from(plain.src), IpAddr::from(plain.dst)), (inbound.src, inbound.dst));
     assert_eq!(Some(plain.local), host.net.is_local(inbound.dst));
     assert_eq!((plain.ecn, plain.trusted), (inbound.ecn, inbound.checksum_good));
-    assert_eq!((inbound.protocol, inbound.broadcast), (Protocol::TCP, false));
+    assert_eq!((inbound.protocol, inbound.broadcast), (plain.protocol, false));
     true
 }
 
@@ -40,7 +45,7 @@ fn common_frames_are_plain_and_others_are_not() {
         assert!(is_plain(&mut host, &frame));
     }
     let segment = [0; 40];
-    assert!(!is_plain(&mut host, &v4_frame(Protocol::UDP, &segment)));
+    assert!(!is_plain(&mut host, &v4_frame(Protocol::ICMP, &segment)));
     let mut fragment = v4_repr(Protocol::TCP, segment.len());
     fragment.more_fragments = true;
     assert!(!is_plain(&mut host, &v4_framed(&fragment, &segment)));
@@ -52,7 +57,7 @@ fn common_frames_are_plain_and_others_are_not() {
 proptest! {
     #[test]
     fn a_plain_frame_is_what_the_long_way_finds(
-        which in 0usize..2,
+        which in 0usize..4,
         trusts in any::<bool>(),
         changes in prop::collection::vec((0usize..60, any::<u8>()), 0..4),
         cut in 0usize..30,
