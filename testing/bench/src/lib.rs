@@ -2,8 +2,8 @@
 //!
 //! `echo` measures requests a second and cycles by stage, on few connections or on a million, and `memory` what an idle
 //! connection costs, both over the in-process pipe; `memif` frames between processes, beside DPDK's; `veth` requests of
-//! Linux clients over AF_XDP, beside Linux's own server; `linux-path` goodput over bad paths, beside Linux's. `turn` is `echo`
-//! on a single thread, for profilers. They are ordinary programs that print a table, or JSON for other programs.
+//! Linux clients over AF_XDP, beside Linux's own server; `linux-path` goodput over bad paths, beside Linux's. `turn` puts
+//! a server and its client on a single thread, for profilers. They are ordinary programs that print a table, or JSON for other programs.
 
 #![forbid(unsafe_code)]
 
@@ -12,5 +12,5 @@ mod server;
 mod watching;
 
 pub use core_time::CoreTime;
-pub use server::EchoServer;
+pub use server::{CacheServer, EchoServer, HttpServer};
 pub use watching::Watching;

@@ -1,4 +1,4 @@
-//! The server under test.
+//! The echo service.
 
 use freeway::tcp::Config;
 use freeway::{Application, Conn, Datagram, Instant, ListenConfig, Stack};
