@@ -279,21 +279,27 @@ impl Cache {
     /// Looks for an item on behalf of a client who wants its value.
     #[inline]
     pub fn fetch(&mut self, hash: FlowHash, key: &[u8]) -> Option<Item> {
-        let now = self.clock.now();
-        let found = self.store.find(hash, key, now);
-        self.counters.cmd_get += 1;
+        let found = self.look(hash, key);
         match found {
-            Some(item) => {
-                self.counters.get_hits += 1;
-                self.store.hit(item, now);
+            Some(item) => self.hit(item),
+            None => {
+                self.counters.cmd_get += 1;
+                self.counters.get_misses += 1;
             }
-            None => self.counters.get_misses += 1,
         }
         if self.store.log.is_on() {
             let size = found.map(|item| self.store.value_len(item));
             self.store.log.fetched(key, size);
         }
         found
+    }
+
+    /// Notes that a client gets the value of an item.
+    #[inline]
+    pub fn hit(&mut self, item: Item) {
+        self.counters.cmd_get += 1;
+        self.counters.get_hits += 1;
+        self.store.hit(item, self.clock.now());
     }
 
     /// Looks for an item and counts nothing.

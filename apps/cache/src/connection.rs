@@ -26,8 +26,8 @@ use crate::server::{CacheConfig, Server, ServerCounters};
 use crate::store::{StoreCounters, StoreError};
 use crate::tasks::{Asker, Dump, NONE, Task, Tasks, What};
 
-/// Connections whose requests wait for their memory together.
-const BATCH: usize = 32;
+/// Connections whose requests wait for their memory together, and datagrams.
+pub(crate) const BATCH: usize = 32;
 /// Connections that waited for another turn and are tried again in one.
 const RETRIES: usize = 64;
 /// Connections that may watch.
@@ -106,9 +106,9 @@ pub struct CacheServer {
     /// Answers to a datagram.
     pub(crate) answer: Box<[u8]>,
     /// Connections with requests whose memory has been asked for.
-    waiting: ArrayVec<(ConnId, FlowHash), BATCH>,
+    waiting: Vec<(ConnId, FlowHash)>,
     /// Datagrams, the same.
-    pub(crate) datagrams: ArrayVec<(Datagram, FlowHash), BATCH>,
+    pub(crate) datagrams: Vec<(Datagram, FlowHash)>,
     /// Connections that watch, and what.
     pub(crate) watchers: ArrayVec<(ConnId, Watch), WATCHERS>,
     /// Connections that wait for another turn: for room in a ring or an answer's buffer, or because they did much. Each once.
@@ -146,8 +146,8 @@ impl CacheServer {
             engine,
             scratch: vec![0; scratch].into_boxed_slice(),
             answer: vec![0; answer].into_boxed_slice(),
-            waiting: ArrayVec::new(),
-            datagrams: ArrayVec::new(),
+            waiting: Vec::with_capacity(BATCH),
+            datagrams: Vec::with_capacity(BATCH),
             watchers: ArrayVec::new(),
             stalled,
             seen: now,
@@ -263,7 +263,7 @@ impl CacheServer {
         };
         self.engine.server.cache.store.prefetch(hash);
         self.waiting.push((conn.id(), hash));
-        if self.waiting.is_full() {
+        if self.waiting.len() == BATCH {
             self.answer_waiting(conn.stack(), state);
         }
     }
@@ -380,16 +380,24 @@ impl CacheServer {
         stack: &mut Stack<S>,
         state: impl Fn(&mut S) -> &mut CacheState,
     ) {
-        let waiting = core::mem::take(&mut self.waiting);
-        for (id, hash) in &waiting {
-            self.engine.server.cache.store.prefetch_item(*hash);
-            stack.prefetch(*id);
+        if self.waiting.is_empty() {
+            return;
         }
-        for (id, _) in waiting {
-            if let Some(mut conn) = stack.conn(id) {
+        self.tick(stack.now());
+        let mut waiting = core::mem::take(&mut self.waiting);
+        for (_, hash) in &waiting {
+            self.engine.server.cache.store.prefetch_item(*hash);
+        }
+        for (id, hash) in waiting.drain(..) {
+            let Some(mut conn) = stack.conn(id) else { continue };
+            let own = *state(conn.state());
+            if !self.glance(&mut conn, hash, own) {
                 self.pump(&mut conn, &state);
+            } else if is_finished(&conn) {
+                self.end(&mut conn);
             }
         }
+        self.waiting = waiting;
     }
 
     /// Goes on with connections that waited for another turn.
@@ -445,13 +453,18 @@ impl CacheServer {
             Stopped::Over => true,
         };
         if over {
-            let log = &mut self.engine.server.cache.store.log;
-            if log.is_on() {
-                log.closed(conn.peer(), "normal");
-            }
-            conn.consume(usize::MAX);
-            conn.close();
+            self.end(conn);
         }
+    }
+
+    /// Ends a connection that is over in good order.
+    fn end<S: Copy + Default + 'static>(&mut self, conn: &mut Conn<'_, S>) {
+        let log = &mut self.engine.server.cache.store.log;
+        if log.is_on() {
+            log.closed(conn.peer(), "normal");
+        }
+        conn.consume(usize::MAX);
+        conn.close();
     }
 
     /// Looks at the clock, once for all events of a turn.
@@ -732,6 +745,31 @@ fn is_finished<S: Copy + Default + 'static>(conn: &Conn<'_, S>) -> bool {
     conn.at_end() || conn.readable_bytes() > 0 && conn.info().is_some_and(|info| !info.state.can_receive())
 }
 
+/// How many bytes stand before the first blank or line end (or any other control character), if there is one behind a key's
+/// length at most. Eight bytes are looked at together.
+#[inline]
+pub(crate) fn key_len(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGH: u64 = ONES << 7;
+    // A byte's highest bit says that it, or one before it, is a blank or less: below 0x21 a subtraction borrows.
+    let low = |chunk: [u8; 8]| {
+        let word = u64::from_le_bytes(chunk);
+        word.wrapping_sub(ONES * 0x21) & !word & HIGH
+    };
+    let most = crate::store::KEY_MAX + 1;
+    let bytes = bytes.get(..most).unwrap_or(bytes);
+    let mut at = 0;
+    while let Some(&chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        let found = low(chunk);
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..)?;
+    rest.iter().position(|&byte| byte <= b' ').map(|place| at + place)
+}
+
 /// The key of the first request, if it is seen at a glance: its memory is asked for before it is read in earnest.
 pub(crate) fn first_key(bytes: &[u8]) -> Option<&[u8]> {
     let rest = match bytes {
@@ -744,6 +782,5 @@ pub(crate) fn first_key(bytes: &[u8]) -> Option<&[u8]> {
         }
         _ => return None,
     };
-    let len = rest.iter().take(crate::store::KEY_MAX + 1).position(u8::is_ascii_whitespace)?;
-    rest.get(..len).filter(|key| !key.is_empty())
+    rest.get(..key_len(rest)?).filter(|key| !key.is_empty())
 }

@@ -17,6 +17,7 @@ mod connection;
 mod dump;
 mod engine;
 mod events;
+mod glance;
 mod out;
 mod peers;
 mod server;

@@ -4,11 +4,12 @@
 //! unless asked for, an answer has a bound, and nothing is answered to a port that no client has.
 
 use freeway::{Datagram, Post, Stack};
+use freeway_base::FlowHash;
 use freeway_memcache::text::reply::END;
 use freeway_memcache::udp::{DATAGRAM_MAX, FRAME_LEN, Frame, datagrams};
 use freeway_memcache::{Decoder, Refusal, Sink};
 
-use crate::connection::{CacheServer, CacheState, first_key};
+use crate::connection::{BATCH, CacheServer, CacheState, first_key};
 use crate::engine::{Engine, Next, RESERVE};
 use crate::out::OUT_MAX;
 use crate::peers::parts::Is;
@@ -42,12 +43,12 @@ impl CacheServer {
         self.tick(stack.now());
         let request = datagram.packet.data().get(FRAME_LEN..).unwrap_or(&[]);
         let Some(hash) = first_key(request).map(|key| self.engine.server.hash(key)) else {
-            self.answer_datagram(stack, &datagram);
+            self.answer_datagram(stack, &datagram, None);
             return;
         };
         self.engine.server.cache.store.prefetch(hash);
         self.datagrams.push((datagram, hash));
-        if self.datagrams.is_full() {
+        if self.datagrams.len() == BATCH {
             self.answer_datagrams(stack);
         }
     }
@@ -57,12 +58,19 @@ impl CacheServer {
         for (_, hash) in &self.datagrams {
             self.engine.server.cache.store.prefetch_item(*hash);
         }
-        for (datagram, _) in core::mem::take(&mut self.datagrams) {
-            self.answer_datagram(stack, &datagram);
+        let mut datagrams = core::mem::take(&mut self.datagrams);
+        for (datagram, hash) in datagrams.drain(..) {
+            self.answer_datagram(stack, &datagram, Some(hash));
         }
+        self.datagrams = datagrams;
     }
 
-    fn answer_datagram<S: Copy + Default + 'static>(&mut self, stack: &mut Stack<S>, datagram: &Datagram) {
+    fn answer_datagram<S: Copy + Default + 'static>(
+        &mut self,
+        stack: &mut Stack<S>,
+        datagram: &Datagram,
+        hash: Option<FlowHash>,
+    ) {
         let Server { counters, config, .. } = &mut self.engine.server;
         counters.datagrams += 1;
         // Nobody logs in by datagram.
@@ -73,7 +81,10 @@ impl CacheServer {
             counters.datagrams_foreign += 1;
             return;
         };
-        counters.bytes_read += request.len() as u64;
+        if hash.is_some_and(|hash| self.glance_datagram(stack, datagram, (frame, request), hash)) {
+            return;
+        }
+        self.engine.server.counters.bytes_read += request.len() as u64;
         self.engine.asker = Some(Asker::Datagram { reply_to: datagram.reply_to, request: frame.request });
         match self.answer_request(frame, request) {
             Ok(Answered::Now(len)) => self.send(stack, self.engine.asker, len),
@@ -263,11 +274,9 @@ impl CacheServer {
                 self.engine.server.counters.datagrams_no_buffer += 1;
                 return;
             };
-            let mut frame = arrayvec::ArrayVec::<u8, FRAME_LEN>::new();
-            Frame { request, sequence, total }.emit(&mut frame);
             let Some(room) = packet.append(FRAME_LEN + part.len()) else { return };
             let (head, body) = room.split_at_mut(FRAME_LEN);
-            head.copy_from_slice(&frame);
+            head.copy_from_slice(&Frame { request, sequence, total }.to_bytes());
             body.copy_from_slice(part);
             self.engine.server.counters.bytes_written += part.len() as u64;
             stack.udp_reply(reply_to, packet);

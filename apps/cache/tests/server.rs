@@ -414,3 +414,33 @@ fn connections_are_listed_and_watched() {
         "{seen}"
     );
 }
+
+#[test]
+fn the_usual_get_is_answered_as_any_other() {
+    let mut lab = Lab::new(config(MEMORY), 1);
+    for (number, len) in
+        [0_usize, 1, 2, 9, 31, 32, 33, 99, 100, 1_000, 1_024, 1_025, 1_500, 5_000].into_iter().enumerate()
+    {
+        let (key, flags) = ("k".repeat(1 + number * 19), number * 11);
+        let value = "v".repeat(len);
+        assert_eq!(text(&mut lab, &format!("set {key} {flags} 0 {len}\r\n{value}\r\n")), "STORED\r\n");
+        let hits = lab.server.app().cache.commands().get_hits;
+        // By itself it is answered at a glance, unless it is long; with another request before or behind it is not.
+        let alone = text(&mut lab, &format!("get {key}\r\n"));
+        assert_eq!(alone, format!("VALUE {key} {flags} {len}\r\n{value}\r\nEND\r\n"));
+        let behind = text(&mut lab, &format!("mn\r\nget {key}\r\n"));
+        assert_eq!(behind, format!("MN\r\n{alone}"));
+        let before = text(&mut lab, &format!("get {key}\r\nget nothing\r\n"));
+        assert_eq!(before, format!("{alone}END\r\n"));
+        assert_eq!(lab.server.app().cache.commands().get_hits, hits + 3);
+        if len <= 1_025 {
+            let frame = [0, 7, 0, 0, 0, 1, 0, 0];
+            let datagrams = lab.ask_by_datagram(&[&frame, format!("get {key}\r\n").as_bytes()].concat());
+            let payloads: Vec<&[u8]> = datagrams.iter().map(|datagram| &datagram[frame.len()..]).collect();
+            assert_eq!(payloads.concat(), alone.as_bytes());
+            assert_eq!(datagrams[0][..2], frame[..2]);
+        }
+    }
+    let counters = *lab.server.app().cache.commands();
+    assert_eq!((counters.cmd_get, counters.get_hits + counters.get_misses), (14 * 4 + 12, 14 * 4 + 12));
+}

@@ -160,6 +160,12 @@ impl Decoder {
         matches!(self.phase, Phase::Fresh | Phase::Locked | Phase::Line | Phase::Header)
     }
 
+    /// Whether a line of text comes next.
+    #[inline]
+    pub const fn is_at_line(&self) -> bool {
+        matches!(self.phase, Phase::Line)
+    }
+
     /// Says what stands at the beginning of `input`, and how many of its bytes are done with: the caller drops these,
     /// whatever the step is, and shows what follows them (and what has come meanwhile) with the next call.
     pub fn next<'a>(&mut self, input: &'a [u8], limits: &Limits) -> (usize, Step<'a>) {

@@ -34,7 +34,28 @@ impl<S: Sink + ?Sized> Sink for &mut S {
     }
 }
 
-/// Writes a number in decimal.
-pub(crate) fn decimal(sink: &mut impl Sink, number: impl itoa::Integer) {
-    sink.put(itoa::Buffer::new().format(number).as_bytes());
+/// Writes a number in decimal. Most are flags of zero and lengths of few digits.
+#[inline]
+pub(crate) fn decimal(sink: &mut impl Sink, number: impl Into<u64>) {
+    let number = number.into();
+    let digit = |value: u64| b'0' + value as u8;
+    match number {
+        0..=9 => sink.put(&[digit(number)]),
+        10..=99 => sink.put(&[digit(number / 10), digit(number % 10)]),
+        _ => sink.put(itoa::Buffer::new().format(number).as_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_any_length_are_written_as_they_are() {
+        for number in (0..1_000).chain([u64::MAX / 3, u64::MAX - 1, u64::MAX]) {
+            let mut text = Vec::new();
+            decimal(&mut text, number);
+            assert_eq!(text, number.to_string().into_bytes());
+        }
+    }
 }

@@ -1,7 +1,5 @@
 //! The frame of a datagram: 8 bytes before a request or a part of an answer.
 
-use crate::sink::Sink;
-
 /// Bytes of a frame.
 pub const FRAME_LEN: usize = 8;
 
@@ -37,12 +35,11 @@ impl Frame {
         self.sequence == 0 && self.total == 1
     }
 
-    /// Writes it.
-    pub fn emit(&self, sink: &mut impl Sink) {
-        let Self { request, sequence, total } = *self;
-        for field in [request, sequence, total, 0] {
-            sink.put(&field.to_be_bytes());
-        }
+    /// Its bytes.
+    #[inline]
+    pub const fn to_bytes(self) -> [u8; FRAME_LEN] {
+        let Self { request, sequence, total } = self;
+        ((request as u64) << 48 | (sequence as u64) << 32 | (total as u64) << 16).to_be_bytes()
     }
 }
 
@@ -60,8 +57,7 @@ mod tests {
     #[test]
     fn frames_come_back() {
         let frame = Frame { request: 0x1234, sequence: 2, total: 0x0301 };
-        let mut bytes = Vec::new();
-        frame.emit(&mut bytes);
+        let mut bytes = frame.to_bytes().to_vec();
         bytes.extend_from_slice(b"get a\r\n");
         assert_eq!(bytes[..FRAME_LEN], [0x12, 0x34, 0, 2, 3, 1, 0, 0]);
         assert_eq!(Frame::parse(&bytes), Some((frame, b"get a\r\n".as_slice())));

@@ -10,6 +10,7 @@
 pub mod counters;
 pub mod hash;
 pub mod rng;
+pub mod short;
 pub mod time;
 
 pub use hash::{FlowHash, HashKey, shared_hash};

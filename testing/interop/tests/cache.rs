@@ -293,8 +293,7 @@ fn long_datagrams(cache: &Cache) -> Result<()> {
     tcp_ask(&mut wire, &[b"set a 0 0 5000\r\n", value.as_slice(), b"\r\n"].concat(), b"STORED\r\n")?;
     for server in SERVERS {
         let socket = udp::connect(&cache.client, at(server, PORT))?;
-        let mut ask = Vec::new();
-        Frame { request: 77, sequence: 0, total: 1 }.emit(&mut ask);
+        let mut ask = Frame { request: 77, sequence: 0, total: 1 }.to_bytes().to_vec();
         ask.extend_from_slice(b"get a\r\n");
         socket.send(&ask)?;
         let (mut parts, mut buffer) = (Vec::new(), [0; 2_000]);

@@ -35,7 +35,7 @@ mod segment;
 mod tests;
 mod time;
 
-use freeway_base::{FlowHash, HashKey};
+use freeway_base::{FlowHash, HashKey, short};
 use freeway_collections::FlowTable;
 use freeway_mem::arch::{prefetch_index, prefetch_lines};
 use freeway_mem::{Arena, Array};
@@ -369,5 +369,6 @@ fn is_key(data: &[u8], at: u32, key: &[u8]) -> bool {
     let Some(record) = data.get(start..) else { return false };
     let Some(&bytes) = record.first_chunk::<HEADER>() else { return false };
     let header = Header::from_bytes(bytes);
-    header.key_len() == key.len() && record.get(header.key_at()..header.value_at()) == Some(key)
+    header.key_len() == key.len()
+        && record.get(header.key_at()..header.value_at()).is_some_and(|own| short::equal(own, key))
 }

@@ -221,7 +221,7 @@ fn opaque(sink: &mut impl Sink, returns: &Returns) {
     sink.put(returns.opaque());
 }
 
-fn number(sink: &mut impl Sink, name: &[u8], number: impl itoa::Integer) {
+fn number(sink: &mut impl Sink, name: &[u8], number: impl Into<u64>) {
     sink.put(name);
     decimal(sink, number);
 }

@@ -38,8 +38,7 @@ pub fn memcache_udp(data: &[u8]) {
         assert!(data.len() < FRAME_LEN);
         return;
     };
-    let mut again = Vec::new();
-    frame.emit(&mut again);
+    let again = frame.to_bytes();
     // Two bytes are reserved, and not kept.
     assert_eq!(again[..6], data[..6]);
     assert_eq!(Frame::parse(&again), Some((frame, [].as_slice())));

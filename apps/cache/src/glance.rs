@@ -1,0 +1,183 @@
+//! The usual request at a glance: a `get` of one key whose item is there and short.
+//!
+//! It is most of what most caches are asked. Its bytes say all that matters, so it needs no decoder, no list of keys and no
+//! buffer of answers: the answer is written into the frame that it leaves in. Whatever is not exactly this, or does not
+//! succeed at once, is read in earnest by [`engine`](crate::engine), and answered the same.
+
+use freeway::{Conn, Datagram, Packet, Stack};
+use freeway_base::{FlowHash, short};
+use freeway_memcache::Sink;
+use freeway_memcache::text::reply::{CRLF, END, HEAD_MAX, value_head};
+use freeway_memcache::udp::{DATAGRAM_MAX, FRAME_LEN, Frame};
+
+use crate::connection::{CacheServer, CacheState, key_len};
+use crate::server::Server;
+use crate::store::{Item, KEY_MAX};
+use crate::tasks::NONE;
+
+/// A longer value goes the long way.
+const VALUE_MAX: usize = 1_024;
+/// Bytes of an answer at most.
+const ANSWER_MAX: usize = HEAD_MAX + VALUE_MAX + CRLF.len() + END.len();
+
+/// The key of `get KEY`, if that is all there is.
+#[inline]
+pub(crate) fn lone_key(request: &[u8]) -> Option<&[u8]> {
+    let rest = request.strip_prefix(b"get ")?;
+    let (key, end) = rest.split_at_checked(key_len(rest)?)?;
+    (end == CRLF && !key.is_empty() && key.len() <= KEY_MAX).then_some(key)
+}
+
+impl Server {
+    /// Puts the answer to `get key` behind what is in `packet`, which is to have room for nothing else; `None`, and nothing
+    /// counted, when it is no matter of a glance. Counting is left to [`Server::glanced`].
+    #[inline]
+    pub(crate) fn glance(&mut self, packet: &mut Packet, hash: FlowHash, key: &[u8]) -> Option<Item> {
+        let item = self.cache.look(hash, key)?;
+        let store = &self.cache.store;
+        let (len, before) = (store.value_len(item), packet.len());
+        let room = packet.append(ANSWER_MAX).filter(|_| len <= VALUE_MAX)?;
+        let mut line = Line { bytes: room, len: 0 };
+        value_head(&mut line, key, store.flags(item), len as u32, None);
+        // Nearly always it lies in one piece.
+        let (mut piece, mut done) = (store.piece(item, 0), 0);
+        while !piece.is_empty() {
+            line.put(piece);
+            done += piece.len();
+            piece = if done < len { store.piece(item, done) } else { &[] };
+        }
+        line.put(CRLF);
+        line.put(END);
+        let after = before + line.len;
+        packet.truncate(after);
+        Some(item)
+    }
+
+    /// Counts what was answered at a glance.
+    #[inline]
+    pub(crate) fn glanced(&mut self, item: Item, read: usize, written: usize) {
+        self.cache.hit(item);
+        self.counters.bytes_read += read as u64;
+        self.counters.bytes_written += written as u64;
+    }
+}
+
+impl CacheServer {
+    /// Answers a connection's request if it is the usual one; false when it is to be read in earnest. `hash` is the hash of
+    /// its first key, or was when it arrived: an item that it leads to is that of the key, or none is found.
+    #[inline]
+    pub(crate) fn glance<S: Copy + Default + 'static>(
+        &mut self,
+        conn: &mut Conn<'_, S>,
+        hash: FlowHash,
+        state: CacheState,
+    ) -> bool {
+        let server = &mut self.engine.server;
+        if state.task != NONE
+            || state.done != 0
+            || !state.decoder.is_at_line()
+            || server.cache.store.log.is_on()
+        {
+            return false;
+        }
+        let Some(mut packet) = conn.stack().pool().alloc() else { return false };
+        let request = conn.peek();
+        let read = request.len();
+        let key = lone_key(request).filter(|_| conn.readable_bytes() == read);
+        let Some(item) = key.and_then(|key| server.glance(&mut packet, hash, key)) else { return false };
+        let written = packet.len();
+        if conn.offer(packet.share()).is_err() {
+            return false;
+        }
+        server.glanced(item, read, written);
+        conn.consume(read);
+        true
+    }
+
+    /// The same for a datagram's request.
+    #[inline]
+    pub(crate) fn glance_datagram<S: Copy + Default + 'static>(
+        &mut self,
+        stack: &mut Stack<S>,
+        datagram: &Datagram,
+        (frame, request): (Frame, &[u8]),
+        hash: FlowHash,
+    ) -> bool {
+        let server = &mut self.engine.server;
+        if !frame.is_whole() || server.cache.store.log.is_on() {
+            return false;
+        }
+        let Some(key) = lone_key(request) else { return false };
+        let Some(mut packet) = stack.pool().alloc() else { return false };
+        let Some(room) = packet.append(FRAME_LEN) else { return false };
+        room.copy_from_slice(&Frame { request: frame.request, sequence: 0, total: 1 }.to_bytes());
+        let Some(item) = server.glance(&mut packet, hash, key) else { return false };
+        server.glanced(item, request.len(), packet.len() - FRAME_LEN);
+        stack.udp_reply(datagram.reply_to, packet);
+        true
+    }
+}
+
+const _: () = assert!(FRAME_LEN + ANSWER_MAX <= DATAGRAM_MAX);
+
+/// The beginning of an answer, in a place that has room for it.
+struct Line<'a> {
+    bytes: &'a mut [u8],
+    len: usize,
+}
+
+impl Sink for Line<'_> {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        if let Some(place) = self.bytes.get_mut(self.len..self.len + bytes.len()) {
+            short::copy(place, bytes);
+            self.len += bytes.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_ends_at_the_first_blank_wherever_it_is() {
+        for len in 0..=KEY_MAX + 20 {
+            let key: Vec<u8> =
+                (0..len).map(|place| [b'a', 0xff, 0x7f, 0x80, b'!', 0xa0][place % 6]).collect();
+            assert_eq!(key_len(&key), None);
+            for end in [b' ', b'\r', b'\n', b'\t', 0] {
+                let line = [&key[..], &[end], b" and more behind it"].concat();
+                assert_eq!(key_len(&line), (len <= KEY_MAX).then_some(len), "{len}, {end}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_get_of_one_key_is_taken_at_a_glance() {
+        assert_eq!(lone_key(b"get a\r\n"), Some(&b"a"[..]));
+        let longest = [&b"get "[..], &[b'k'; 250], b"\r\n"].concat();
+        assert_eq!(lone_key(&longest).map(<[u8]>::len), Some(250));
+        let too_long = [&b"get "[..], &[b'k'; 251], b"\r\n"].concat();
+        for other in [
+            &b""[..],
+            b"get \r\n",
+            b"get a",
+            b"get a\r",
+            b"get a\n",
+            b"get a b\r\n",
+            b"get a \r\n",
+            b"get  a\r\n",
+            b"get a\r\nget b\r\n",
+            b"get a\tb\r\n",
+            b"get a\x01b\r\n",
+            b"get abcdefghij b\r\n",
+            b"gets a\r\n",
+            b"GET a\r\n",
+            b"set a\r\n",
+            &too_long,
+        ] {
+            assert_eq!(lone_key(other), None, "{:?}", String::from_utf8_lossy(other));
+        }
+    }
+}
