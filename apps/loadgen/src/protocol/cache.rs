@@ -31,6 +31,8 @@ pub struct Cache {
     config: CacheConfig,
     rng: Rng,
     value: Box<[u8]>,
+    /// What stands between the key and the value in the answer to a get of one key that was set by this client.
+    tail: Box<[u8]>,
     /// Keys that have been set in order, so that all of them are there.
     filled: u32,
 }
@@ -64,11 +66,15 @@ enum At {
 /// `key:` and eight digits.
 const KEY_LEN: usize = 12;
 
+const VALUE: &[u8] = b"VALUE ";
+const END: &[u8] = b"\r\nEND\r\n";
+
 impl Cache {
     /// A client that first sets every key, then asks as `config` says.
     pub fn new(config: CacheConfig, seed: Seed) -> Self {
         let value = (0..config.value_size).map(|place| b'a' + (place % 26) as u8).collect();
-        Self { config, rng: Rng::new(seed), value, filled: 0 }
+        let tail = format!(" 0 {}\r\n", config.value_size).into_bytes().into();
+        Self { config, rng: Rng::new(seed), value, tail, filled: 0 }
     }
 
     /// The same, without the sets before.
@@ -79,6 +85,18 @@ impl Cache {
     /// Requests until every key has been set.
     pub const fn to_fill(&self) -> u32 {
         self.config.keys.saturating_sub(self.filled)
+    }
+
+    /// The length of the usual answer, if `bytes` begin with it whole: to a get of one key.
+    #[inline]
+    fn usual(&self, bytes: &[u8]) -> Option<usize> {
+        let tail = VALUE.len() + KEY_LEN;
+        let value = tail + self.tail.len();
+        let end = value + self.value.len();
+        let is_usual = bytes.starts_with(VALUE)
+            && bytes.get(tail..value)? == &*self.tail
+            && bytes.get(end..end + END.len())? == END;
+        is_usual.then_some(end + END.len())
     }
 
     fn set(&self, key: u32, into: &mut Writer<'_>) {
@@ -166,6 +184,14 @@ impl Protocol for Cache {
         let mut found = Answers::default();
         while let Some((&byte, rest)) = bytes.split_first() {
             let CacheProgress { state, word, number } = progress;
+            if *state == At::Line
+                && let Some(len) = self.usual(bytes)
+            {
+                found.whole += 1;
+                found.values += 1;
+                bytes = bytes.get(len..).unwrap_or_default();
+                continue;
+            }
             if *state == At::Data {
                 let count = bytes.len().min(*number as usize);
                 bytes = bytes.get(count..).unwrap_or_default();
