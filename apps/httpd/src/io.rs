@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 
 use freeway::{Conn, ConnId, Instant, Lent, Packet};
+use freeway_base::short;
 
 /// The most that [`Io::put`] takes at once: a head, or a small answer.
 pub(crate) const PUT_MAX: usize = 2_048;
@@ -71,13 +72,14 @@ impl<'a, 's, S: Copy + Default + 'static> Plain<'a, 's, S> {
         let fits = self.frame.as_ref().is_some_and(|(frame, max)| frame.len() + len <= *max);
         if !fits {
             self.flush();
-            if self.conn.send_room() < len {
+            let room = self.conn.send_room();
+            let packet = if room < len { None } else { self.conn.stack().pool().alloc() };
+            let Some(packet) = packet else {
                 self.conn.want_room();
                 return None;
-            }
-            let packet = self.conn.reserve()?;
+            };
             // One segment, unless segments are tiny; and never more than there is room for.
-            let max = self.conn.mss().max(1_024).min(packet.tailroom()).min(self.conn.send_room());
+            let max = self.conn.mss().max(1_024).min(packet.tailroom()).min(room);
             self.frame = Some((packet, max));
         }
         self.frame.as_mut().map(|(frame, _)| frame)
@@ -134,7 +136,7 @@ impl<S: Copy + Default + 'static> Io for Plain<'_, '_, S> {
         if total <= frame.tailroom() {
             for piece in pieces {
                 if let Some(room) = frame.append(piece.len()) {
-                    room.copy_from_slice(piece);
+                    short::copy(room, piece);
                 }
             }
             return true;
