@@ -12,6 +12,7 @@ mod interop;
 mod loom;
 mod memory;
 mod package;
+mod pgo;
 mod shell;
 mod tidy;
 mod xdp;
@@ -62,8 +63,14 @@ enum Chore {
     Deny,
     /// Check the book's summary, and build the book where mdbook is installed
     Book,
+    /// Build the command with a profile of its own work, which makes it faster (needs rustup's llvm-tools)
+    Pgo,
     /// Make the Debian package, with manual pages and shell completions (needs cargo-deb)
-    Package,
+    Package {
+        /// Of the command as `pgo` builds it
+        #[arg(long)]
+        pgo: bool,
+    },
     /// Print the Debian packages that the privileged tests need
     Deps,
 }
@@ -94,7 +101,8 @@ fn run(root: &Path, chore: Chore) -> Result<()> {
         Chore::Xdp { write } => xdp::run(root, write),
         Chore::Deny => deny::run(root),
         Chore::Book => book::run(root),
-        Chore::Package => package::run(root),
+        Chore::Pgo => pgo::run(root).map(drop),
+        Chore::Package { pgo } => package::run(root, pgo),
         Chore::Deps => {
             deps::list();
             Ok(())

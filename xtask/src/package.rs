@@ -1,10 +1,12 @@
 //! `cargo xtask package`: the command, its manual and completions, and the Debian package of them.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::pgo;
 use crate::shell::{cargo, run as run_command, target_directory};
 
 /// Files that a package must hold.
@@ -20,9 +22,16 @@ const CONTENTS: [&str; 8] = [
 ];
 
 /// Builds all of it below the target folder, and looks what came of it.
-pub fn run(root: &Path) -> Result<()> {
-    run_command(cargo(root).args(["build", "--release", "--locked", "--package", "freeway-cli"]))?;
+pub fn run(root: &Path, with_profile: bool) -> Result<()> {
     let release = target_directory(root, "release")?;
+    if with_profile {
+        // The package takes its command from where an ordinary build puts it.
+        let built = pgo::run(root)?;
+        fs::create_dir_all(&release)?;
+        fs::copy(&built, release.join("freeway")).with_context(|| built.display().to_string())?;
+    } else {
+        run_command(cargo(root).args(["build", "--release", "--locked", "--package", "freeway-cli"]))?;
+    }
     let target = release.parent().context("the release folder lies in the target folder")?;
     run_command(Command::new(release.join("freeway")).arg("manual").arg(target.join("package")))?;
     let deb = target.join("package").join("freeway.deb");
