@@ -27,6 +27,9 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use crate::config::Trust;
 use crate::reason::Reason;
 
+/// Cache lines of a frame that hold its headers and a short request.
+pub(crate) const HEADER_LINES: usize = 2;
+
 /// `HUGETLBFS_MAGIC` of linux/magic.h.
 const HUGETLBFS: u32 = 0x9584_58f6;
 
@@ -140,10 +143,12 @@ impl Span<'_> {
         self.at
     }
 
-    /// Asks for the first cache line.
+    /// Asks for the first cache lines: a frame's headers and a short request.
     #[inline(always)]
     pub(crate) fn prefetch(&self) {
-        arch::prefetch_pointer(self.at.as_ptr());
+        for line in 0..HEADER_LINES {
+            arch::prefetch_pointer(self.at.as_ptr().wrapping_add(line * arch::CACHE_LINE));
+        }
     }
 
     /// Copies the first bytes out, as many as there are and `into` has room for. They may be any bytes: the peer may

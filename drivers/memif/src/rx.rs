@@ -9,12 +9,12 @@
 //! a burst overlap. Indices are moved once a burst.
 
 use arrayvec::ArrayVec;
-use freeway_mem::{BURST, Packet, PacketPool, RxBurst};
+use freeway_mem::{BURST, Packet, PacketPool, RxBurst, arch};
 use freeway_port::PortCounters;
 
 use crate::link::{Buffers, Channel};
 use crate::reason::Reason;
-use crate::region::Span;
+use crate::region::{HEADER_LINES, Span};
 use crate::ring::{Descriptor, Ring};
 
 /// Empty packets are lent when so many are missing, not one by one: the peer's view of the ring stays valid longer.
@@ -160,6 +160,8 @@ impl Rx {
             if packet.append(descriptor.length as usize).is_none() {
                 return Err(Reason::Length);
             }
+            // The peer wrote it on another core: its headers come while the rest of the burst is gone through.
+            arch::prefetch_lines(packet.data(), 0, HEADER_LINES);
             self.next = self.next.wrapping_add(1);
             waiting -= 1;
             if is_same {
