@@ -19,6 +19,7 @@ use crate::cache::{Cache, CacheCounters};
 use crate::clock::Clock;
 use crate::dump::LINE_MAX;
 use crate::engine::{Engine, Next, RESERVE, WAIT_MAX};
+use crate::glance::first_key;
 use crate::out::{OUT_MAX, Out};
 use crate::peers::parts::Parts;
 use crate::peers::{Gather, Owed, Peers};
@@ -743,44 +744,4 @@ fn write<S: Copy + Default + 'static>(
 fn is_finished<S: Copy + Default + 'static>(conn: &Conn<'_, S>) -> bool {
     // Between two requests nothing is left unread: the usual case takes one look.
     conn.at_end() || conn.readable_bytes() > 0 && conn.info().is_some_and(|info| !info.state.can_receive())
-}
-
-/// How many bytes stand before the first blank or line end (or any other control character), if there is one behind a key's
-/// length at most. Eight bytes are looked at together.
-#[inline]
-pub(crate) fn key_len(bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = u64::MAX / 0xff;
-    const HIGH: u64 = ONES << 7;
-    // A byte's highest bit says that it, or one before it, is a blank or less: below 0x21 a subtraction borrows.
-    let low = |chunk: [u8; 8]| {
-        let word = u64::from_le_bytes(chunk);
-        word.wrapping_sub(ONES * 0x21) & !word & HIGH
-    };
-    let most = crate::store::KEY_MAX + 1;
-    let bytes = bytes.get(..most).unwrap_or(bytes);
-    let mut at = 0;
-    while let Some(&chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
-        let found = low(chunk);
-        if found != 0 {
-            return Some(at + found.trailing_zeros() as usize / 8);
-        }
-        at += 8;
-    }
-    let rest = bytes.get(at..)?;
-    rest.iter().position(|&byte| byte <= b' ').map(|place| at + place)
-}
-
-/// The key of the first request, if it is seen at a glance: its memory is asked for before it is read in earnest.
-pub(crate) fn first_key(bytes: &[u8]) -> Option<&[u8]> {
-    let rest = match bytes {
-        [b'g', b'e', b't', b' ', rest @ ..] | [b's', b'e', b't', b' ', rest @ ..] => rest,
-        [b'm', b'g' | b's' | b'd' | b'a', b' ', rest @ ..] => rest,
-        [b'g', b'e', b't', b's', b' ', rest @ ..] => rest,
-        [0x80, _, key_high, key_low, extras, ..] => {
-            let (start, len) = (24 + usize::from(*extras), u16::from_be_bytes([*key_high, *key_low]));
-            return bytes.get(start..start + usize::from(len)).filter(|key| !key.is_empty());
-        }
-        _ => return None,
-    };
-    rest.get(..key_len(rest)?).filter(|key| !key.is_empty())
 }

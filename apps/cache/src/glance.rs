@@ -1,6 +1,7 @@
-//! The usual request at a glance: a `get` of one key whose item is there and short.
+//! What a request's first bytes tell at a glance: its key, whose memory is asked for before it is read in earnest, and
+//! whether it is the usual one, a `get` of one key whose item is there and short.
 //!
-//! It is most of what most caches are asked. Its bytes say all that matters, so it needs no decoder, no list of keys and no
+//! That is most of what most caches are asked. Its bytes say all that matters, so it needs no decoder, no list of keys and no
 //! buffer of answers: the answer is written into the frame that it leaves in. Whatever is not exactly this, or does not
 //! succeed at once, is read in earnest by [`engine`](crate::engine), and answered the same.
 
@@ -10,7 +11,7 @@ use freeway_memcache::Sink;
 use freeway_memcache::text::reply::{CRLF, END, HEAD_MAX, value_head};
 use freeway_memcache::udp::{DATAGRAM_MAX, FRAME_LEN, Frame};
 
-use crate::connection::{CacheServer, CacheState, key_len};
+use crate::connection::{CacheServer, CacheState};
 use crate::server::Server;
 use crate::store::{Item, KEY_MAX};
 use crate::tasks::NONE;
@@ -20,9 +21,49 @@ const VALUE_MAX: usize = 1_024;
 /// Bytes of an answer at most.
 const ANSWER_MAX: usize = HEAD_MAX + VALUE_MAX + CRLF.len() + END.len();
 
+/// How many bytes stand before the first blank or line end (or any other control character), if there is one behind a key's
+/// length at most. Eight bytes are looked at together.
+#[inline]
+fn key_len(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGH: u64 = ONES << 7;
+    // A byte's highest bit says that it, or one before it, is a blank or less: below 0x21 a subtraction borrows.
+    let low = |chunk: [u8; 8]| {
+        let word = u64::from_le_bytes(chunk);
+        word.wrapping_sub(ONES * 0x21) & !word & HIGH
+    };
+    let most = KEY_MAX + 1;
+    let bytes = bytes.get(..most).unwrap_or(bytes);
+    let mut at = 0;
+    while let Some(&chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        let found = low(chunk);
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..)?;
+    rest.iter().position(|&byte| byte <= b' ').map(|place| at + place)
+}
+
+/// The key of the first request, if it is seen at a glance: its memory is asked for before it is read in earnest.
+pub(crate) fn first_key(bytes: &[u8]) -> Option<&[u8]> {
+    let rest = match bytes {
+        [b'g', b'e', b't', b' ', rest @ ..] | [b's', b'e', b't', b' ', rest @ ..] => rest,
+        [b'm', b'g' | b's' | b'd' | b'a', b' ', rest @ ..] => rest,
+        [b'g', b'e', b't', b's', b' ', rest @ ..] => rest,
+        [0x80, _, key_high, key_low, extras, ..] => {
+            let (start, len) = (24 + usize::from(*extras), u16::from_be_bytes([*key_high, *key_low]));
+            return bytes.get(start..start + usize::from(len)).filter(|key| !key.is_empty());
+        }
+        _ => return None,
+    };
+    rest.get(..key_len(rest)?).filter(|key| !key.is_empty())
+}
+
 /// The key of `get KEY`, if that is all there is.
 #[inline]
-pub(crate) fn lone_key(request: &[u8]) -> Option<&[u8]> {
+fn lone_key(request: &[u8]) -> Option<&[u8]> {
     let rest = request.strip_prefix(b"get ")?;
     let (key, end) = rest.split_at_checked(key_len(rest)?)?;
     (end == CRLF && !key.is_empty() && key.len() <= KEY_MAX).then_some(key)
@@ -32,7 +73,7 @@ impl Server {
     /// Puts the answer to `get key` behind what is in `packet`, which is to have room for nothing else; `None`, and nothing
     /// counted, when it is no matter of a glance. Counting is left to [`Server::glanced`].
     #[inline]
-    pub(crate) fn glance(&mut self, packet: &mut Packet, hash: FlowHash, key: &[u8]) -> Option<Item> {
+    fn glance(&mut self, packet: &mut Packet, hash: FlowHash, key: &[u8]) -> Option<Item> {
         let item = self.cache.look(hash, key)?;
         let store = &self.cache.store;
         let (len, before) = (store.value_len(item), packet.len());
@@ -55,7 +96,7 @@ impl Server {
 
     /// Counts what was answered at a glance.
     #[inline]
-    pub(crate) fn glanced(&mut self, item: Item, read: usize, written: usize) {
+    fn glanced(&mut self, item: Item, read: usize, written: usize) {
         self.cache.hit(item);
         self.counters.bytes_read += read as u64;
         self.counters.bytes_written += written as u64;

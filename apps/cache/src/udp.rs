@@ -9,8 +9,9 @@ use freeway_memcache::text::reply::END;
 use freeway_memcache::udp::{DATAGRAM_MAX, FRAME_LEN, Frame, datagrams};
 use freeway_memcache::{Decoder, Refusal, Sink};
 
-use crate::connection::{BATCH, CacheServer, CacheState, first_key};
+use crate::connection::{BATCH, CacheServer, CacheState};
 use crate::engine::{Engine, Next, RESERVE};
+use crate::glance::first_key;
 use crate::out::OUT_MAX;
 use crate::peers::parts::Is;
 use crate::peers::{AskHead, Kind};
