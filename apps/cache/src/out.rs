@@ -2,6 +2,7 @@
 
 use core::fmt::{self, Write};
 
+use freeway_base::short;
 use freeway_memcache::Sink;
 
 /// Bytes that fit.
@@ -78,7 +79,7 @@ impl Sink for Out {
         let place = self.place(bytes.len());
         debug_assert!(place.is_some(), "whoever writes asks for room first");
         if let Some(place) = place {
-            place.copy_from_slice(bytes);
+            short::copy(place, bytes);
         }
     }
 }

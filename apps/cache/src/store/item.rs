@@ -1,5 +1,7 @@
 //! What can be asked of an item.
 
+use freeway_base::short;
+
 use super::record::{Bits, Header};
 use super::segment::SEGMENT;
 use super::time::NEVER;
@@ -206,7 +208,7 @@ impl Store {
             if count == 0 {
                 break;
             }
-            into[done..done + count].copy_from_slice(&piece[..count]);
+            short::copy(&mut into[done..], &piece[..count]);
             done += count;
         }
         done

@@ -31,7 +31,7 @@ pub struct Cache {
     config: CacheConfig,
     rng: Rng,
     value: Box<[u8]>,
-    /// What stands between the key and the value in the answer to a get of one key that was set by this client.
+    /// What stands between the key and the value of an item that was set by this client.
     tail: Box<[u8]>,
     /// Keys that have been set in order, so that all of them are there.
     filled: u32,
@@ -67,7 +67,8 @@ enum At {
 const KEY_LEN: usize = 12;
 
 const VALUE: &[u8] = b"VALUE ";
-const END: &[u8] = b"\r\nEND\r\n";
+const CRLF: &[u8] = b"\r\n";
+const END: &[u8] = b"END\r\n";
 
 impl Cache {
     /// A client that first sets every key, then asks as `config` says.
@@ -87,7 +88,7 @@ impl Cache {
         self.config.keys.saturating_sub(self.filled)
     }
 
-    /// The length of the usual answer, if `bytes` begin with it whole: to a get of one key.
+    /// The length of the usual item of an answer, if `bytes` begin with all of it.
     #[inline]
     fn usual(&self, bytes: &[u8]) -> Option<usize> {
         let tail = VALUE.len() + KEY_LEN;
@@ -95,8 +96,8 @@ impl Cache {
         let end = value + self.value.len();
         let is_usual = bytes.starts_with(VALUE)
             && bytes.get(tail..value)? == &*self.tail
-            && bytes.get(end..end + END.len())? == END;
-        is_usual.then_some(end + END.len())
+            && bytes.get(end..end + CRLF.len())? == CRLF;
+        is_usual.then_some(end + CRLF.len())
     }
 
     fn set(&self, key: u32, into: &mut Writer<'_>) {
@@ -184,13 +185,17 @@ impl Protocol for Cache {
         let mut found = Answers::default();
         while let Some((&byte, rest)) = bytes.split_first() {
             let CacheProgress { state, word, number } = progress;
-            if *state == At::Line
-                && let Some(len) = self.usual(bytes)
-            {
-                found.whole += 1;
-                found.values += 1;
-                bytes = bytes.get(len..).unwrap_or_default();
-                continue;
+            if *state == At::Line {
+                if let Some(len) = self.usual(bytes) {
+                    found.values += 1;
+                    bytes = bytes.get(len..).unwrap_or_default();
+                    continue;
+                }
+                if let Some(behind) = bytes.strip_prefix(END) {
+                    found.whole += 1;
+                    bytes = behind;
+                    continue;
+                }
             }
             if *state == At::Data {
                 let count = bytes.len().min(*number as usize);
