@@ -48,8 +48,9 @@ pub struct Config {
     /// Congestion control. Default CUBIC (RFC 9438).
     pub congestion: Algorithm,
     /// Leaves the first slow start when round trips grow (HyStart++, RFC 9406), or acknowledgments come for half of one
-    /// without a pause, before segments are lost. Default on; used by CUBIC and NewReno. Without it a long, deep path loses
-    /// up to half a window once.
+    /// without a pause, before segments are lost. Default on; used by CUBIC alone: NewReno takes minutes to grow to where it
+    /// stopped too soon, and is slower for it on paths that lose a segment now and then. Without it a long, deep path
+    /// loses up to half a window once.
     pub hystart: bool,
     /// Spreads segments over the round trip instead of sending them as acknowledgments come. Default off: it costs a
     /// timer for each quantum, a millisecond's worth, and pays on long paths with shallow queues.

@@ -169,10 +169,12 @@ impl Congestion {
         let mut caution = slow_start::Caution::None;
         if let Some(epoch) = epoch.as_deref_mut() {
             epoch.begin_ack(self.cwnd, ack);
-            if config.congestion == Algorithm::Dctcp {
-                dctcp::observe(self, epoch, ack);
-            } else if config.hystart && self.ssthresh == CWND_MAX {
-                caution = epoch.hystart.on_ack(ack, self.cwnd, mss, config.pacing);
+            match config.congestion {
+                Algorithm::Dctcp => dctcp::observe(self, epoch, ack),
+                Algorithm::Cubic if config.hystart && self.ssthresh == CWND_MAX => {
+                    caution = epoch.hystart.on_ack(ack, self.cwnd, mss, config.pacing);
+                }
+                Algorithm::Cubic | Algorithm::NewReno => {}
             }
         }
         if caution == slow_start::Caution::Stop {

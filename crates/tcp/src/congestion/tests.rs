@@ -382,6 +382,13 @@ fn hystart_leaves_slow_start_when_round_trips_grow_and_stay_long() {
 }
 
 #[test]
+fn hystart_is_not_for_newreno() {
+    let config = Config { hystart: true, ..using(Algorithm::NewReno) };
+    let found = slow_start_over(config, 6, |round| 40_000 + round * 10_000);
+    assert!(found.windows(2).all(|pair| pair[1] >= 1.9 * pair[0]), "{found:?}");
+}
+
+#[test]
 fn hystart_goes_on_when_it_was_only_jitter_or_too_little() {
     let config = Config { hystart: true, ..using(Algorithm::Cubic) };
     let jitter = slow_start_over(config, 6, |round| if round == 3 { 60_000 } else { 40_000 });
