@@ -3,7 +3,8 @@
 //! ```text
 //!   connection, udp ──► engine ──► answer (text, meta, binary) ──► cache ──► store
 //!   bytes and TCP       commands   what is said                     what is    where
-//!                                                                   meant      it lies
+//!         │                                                         meant      it lies
+//!         └───────► glance: the usual get ──────────────────────────────▲
 //! ```
 //!
 //! Nothing is shared between cores: each has a store of its own, and the keys that belong to it (`peers`).
