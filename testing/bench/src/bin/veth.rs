@@ -22,17 +22,15 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use freeway_bench::CoreTime;
-use freeway_interop::netns::Namespace;
+use freeway_bench::placing::{Place, own_thread, pin, steer, write};
 use freeway_interop::pair::{CLIENT, Pair, SERVER};
 use freeway_interop::server::Server;
 use freeway_loadgen::{
     Arrivals, Cause, Echo, Gauge, KernelLoad, KernelServer, KernelService, LoadConfig, Percentiles, Rate,
     Requests, Work,
 };
-use rustix::process::Pid;
-use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::json;
 
 /// Requests of Linux clients over a veth pair, to Freeway and to Linux. Needs root: it works in namespaces of its own.
@@ -79,16 +77,6 @@ struct Plan {
     /// Print one JSON object instead of a table.
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum Place {
-    /// Where Linux does it by default: on the sender's processor.
-    Linux,
-    /// The client's on its own processor.
-    Client,
-    /// Each side's on its own processor.
-    Apart,
 }
 
 /// What the benchmark starts itself as.
@@ -309,15 +297,6 @@ fn start(plan: &Plan, contender: &Contender, pair: &Pair) -> Result<Running> {
     }
 }
 
-/// Has Linux receive what comes from `interface` on processor `cpu`.
-fn steer(namespace: &Namespace, interface: &str, cpu: usize) -> Result<()> {
-    write(
-        namespace,
-        &format!("/sys/class/net/{interface}/queues/rx-0/rps_cpus"),
-        &format!("{:x}", 1_u64 << cpu),
-    )
-}
-
 /// Moves the server's reception to its own processor.
 fn apart(plan: &Plan, contender: &Contender, pair: &Pair) -> Result<()> {
     match contender {
@@ -326,41 +305,6 @@ fn apart(plan: &Plan, contender: &Contender, pair: &Pair) -> Result<()> {
         Contender::Freeway { settings, .. } if settings.contains("busy-poll") => Ok(()),
         Contender::Freeway { .. } => own_thread(&pair.host, SERVER, plan.cpus[0]),
     }
-}
-
-/// Gives an interface's NAPI a thread, on processor `cpu`.
-fn own_thread(namespace: &Namespace, interface: &str, cpu: usize) -> Result<()> {
-    write(namespace, &format!("/sys/class/net/{interface}/threaded"), "1")?;
-    let prefix = format!("napi/{interface}-");
-    let mut cpus = CpuSet::new();
-    cpus.set(cpu);
-    let mut found = false;
-    for entry in std::fs::read_dir("/proc")?.flatten() {
-        let pid = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
-        let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-        if let Some(pid) = pid.and_then(Pid::from_raw)
-            && name.starts_with(&prefix)
-        {
-            sched_setaffinity(Some(pid), &cpus)?;
-            found = true;
-        }
-    }
-    ensure!(found, "no thread of the name {prefix}N");
-    Ok(())
-}
-
-/// Writes to a file of `/sys` as the namespace sees it, which `ip netns exec` alone mounts.
-fn write(namespace: &Namespace, path: &str, value: &str) -> Result<()> {
-    let mut command = namespace.command("sh");
-    let status = command.args(["-c", "echo \"$1\" > \"$0\"", path, value]).status()?;
-    ensure!(status.success(), "{path} does not take {value}");
-    Ok(())
-}
-
-fn pin(cpu: usize) -> Result<()> {
-    let mut cpus = CpuSet::new();
-    cpus.set(cpu);
-    sched_setaffinity(None, &cpus).with_context(|| format!("processor {cpu}"))
 }
 
 /// Linux's server, in a process of its own.
@@ -402,12 +346,7 @@ fn print(plan: &Plan, contenders: &[Contender], report: &Report) {
         plan.size, plan.connections, plan.cpus[0], plan.cpus[1], plan.runs
     );
     for (place, samples) in report {
-        let where_ = match place {
-            Place::Linux => "received where Linux does by default: on the sender's processor",
-            Place::Client => "the client's reception on its own processor",
-            Place::Apart => "each side's reception on its own processor",
-        };
-        println!("\n{where_}");
+        println!("\n{}", place.meaning());
         println!(
             "{:<28} {:>9} {:>6} {:>6} {:>10} {:>6} | {:>9} {:>6} {:>10} {:>6} {:>7} {:>8} {:>8}",
             "",
