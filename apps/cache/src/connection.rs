@@ -392,7 +392,7 @@ impl CacheServer {
         for (id, hash) in waiting.drain(..) {
             let Some(mut conn) = stack.conn(id) else { continue };
             let own = *state(conn.state());
-            if !self.glance(&mut conn, hash, own) {
+            if self.glance(&mut conn, hash, own).is_none() {
                 self.pump(&mut conn, &state);
             } else if is_finished(&conn) {
                 self.end(&mut conn);

@@ -70,16 +70,21 @@ fn lone_key(request: &[u8]) -> Option<&[u8]> {
 }
 
 impl Server {
-    /// Puts the answer to `get key` behind what is in `packet`, which is to have room for nothing else; `None`, and nothing
-    /// counted, when it is no matter of a glance. Counting is left to [`Server::glanced`].
+    /// The item that `request` is the usual one for, if it is there and short. Nothing is counted yet: what is not answered
+    /// at a glance after all is counted where it is.
     #[inline]
-    fn glance(&mut self, packet: &mut Packet, hash: FlowHash, key: &[u8]) -> Option<Item> {
-        let item = self.cache.look(hash, key)?;
+    fn glance(&mut self, hash: FlowHash, request: &[u8]) -> Option<Item> {
+        let item = self.cache.look(hash, lone_key(request)?)?;
+        (self.cache.store.value_len(item) <= VALUE_MAX).then_some(item)
+    }
+
+    /// Puts the answer to a get of `item` behind what is in `packet`; `None` if the buffer is too small.
+    #[inline]
+    fn put_found(&self, packet: &mut Packet, item: Item) -> Option<()> {
         let store = &self.cache.store;
         let (len, before) = (store.value_len(item), packet.len());
-        let room = packet.append(ANSWER_MAX).filter(|_| len <= VALUE_MAX)?;
-        let mut line = Line { bytes: room, len: 0 };
-        value_head(&mut line, key, store.flags(item), len as u32, None);
+        let mut line = Line { bytes: packet.append(ANSWER_MAX)?, len: 0 };
+        value_head(&mut line, store.key(item), store.flags(item), len as u32, None);
         // Nearly always it lies in one piece.
         let (mut piece, mut done) = (store.piece(item, 0), 0);
         while !piece.is_empty() {
@@ -91,7 +96,7 @@ impl Server {
         line.put(END);
         let after = before + line.len;
         packet.truncate(after);
-        Some(item)
+        Some(())
     }
 
     /// Counts what was answered at a glance.
@@ -104,7 +109,7 @@ impl Server {
 }
 
 impl CacheServer {
-    /// Answers a connection's request if it is the usual one; false when it is to be read in earnest. `hash` is the hash of
+    /// Answers a connection's request if it is the usual one; `None` when it is to be read in earnest. `hash` is the hash of
     /// its first key, or was when it arrived: an item that it leads to is that of the key, or none is found.
     #[inline]
     pub(crate) fn glance<S: Copy + Default + 'static>(
@@ -112,27 +117,22 @@ impl CacheServer {
         conn: &mut Conn<'_, S>,
         hash: FlowHash,
         state: CacheState,
-    ) -> bool {
+    ) -> Option<()> {
         let server = &mut self.engine.server;
-        if state.task != NONE
-            || state.done != 0
-            || !state.decoder.is_at_line()
-            || server.cache.store.log.is_on()
-        {
-            return false;
+        let is_between = state.task == NONE && state.done == 0 && state.decoder.is_at_line();
+        if !is_between || server.cache.store.log.is_on() {
+            return None;
         }
-        let Some(mut packet) = conn.stack().pool().alloc() else { return false };
         let request = conn.peek();
         let read = request.len();
-        let key = lone_key(request).filter(|_| conn.readable_bytes() == read);
-        let Some(item) = key.and_then(|key| server.glance(&mut packet, hash, key)) else { return false };
+        let item = server.glance(hash, request).filter(|_| conn.readable_bytes() == read)?;
+        let mut packet = conn.stack().pool().alloc()?;
+        server.put_found(&mut packet, item)?;
         let written = packet.len();
-        if conn.offer(packet.share()).is_err() {
-            return false;
-        }
+        conn.offer(packet.share()).ok()?;
         server.glanced(item, read, written);
         conn.consume(read);
-        true
+        Some(())
     }
 
     /// The same for a datagram's request.
@@ -143,19 +143,19 @@ impl CacheServer {
         datagram: &Datagram,
         (frame, request): (Frame, &[u8]),
         hash: FlowHash,
-    ) -> bool {
+    ) -> Option<()> {
         let server = &mut self.engine.server;
         if !frame.is_whole() || server.cache.store.log.is_on() {
-            return false;
+            return None;
         }
-        let Some(key) = lone_key(request) else { return false };
-        let Some(mut packet) = stack.pool().alloc() else { return false };
-        let Some(room) = packet.append(FRAME_LEN) else { return false };
-        room.copy_from_slice(&Frame { request: frame.request, sequence: 0, total: 1 }.to_bytes());
-        let Some(item) = server.glance(&mut packet, hash, key) else { return false };
+        let item = server.glance(hash, request)?;
+        let mut packet = stack.pool().alloc()?;
+        let answer = Frame { request: frame.request, sequence: 0, total: 1 };
+        packet.append(FRAME_LEN)?.copy_from_slice(&answer.to_bytes());
+        server.put_found(&mut packet, item)?;
         server.glanced(item, request.len(), packet.len() - FRAME_LEN);
         stack.udp_reply(datagram.reply_to, packet);
-        true
+        Some(())
     }
 }
 

@@ -82,7 +82,7 @@ impl CacheServer {
             counters.datagrams_foreign += 1;
             return;
         };
-        if hash.is_some_and(|hash| self.glance_datagram(stack, datagram, (frame, request), hash)) {
+        if hash.and_then(|hash| self.glance_datagram(stack, datagram, (frame, request), hash)).is_some() {
             return;
         }
         self.engine.server.counters.bytes_read += request.len() as u64;
