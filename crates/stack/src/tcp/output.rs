@@ -61,9 +61,10 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             if flight == NONE && connection.tcb.is_quiet(&held) {
                 return (sent, false);
             }
-            if self.store.pool.available() == 0 || !net.has_tx_room(connection.socket.hop) {
+            let has_buffer = self.store.pool.available() != 0;
+            if !has_buffer || !net.has_tx_room(connection.socket.hop) {
                 let waits = connection.tcb.wants_transmit(&held, self.store.flights.slot(flight));
-                self.counters.no_buffer += u64::from(waits);
+                self.counters.no_buffer += u64::from(waits && !has_buffer);
                 return (sent, waits);
             }
             let may_probe = connection.tcb.probes_path() && !held.probe.is_some();
