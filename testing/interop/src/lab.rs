@@ -13,11 +13,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use freeway_base::Seed;
 
-use crate::impair::{Both, Bridge, Impairment, Link, RunningBridge};
+use crate::impair::{Both, Bridge, Impairment, Link, Report, RunningBridge};
 use crate::netns::Namespace;
 use crate::privilege;
 use crate::server::Server;
@@ -50,7 +51,7 @@ pub mod port {
 
 /// A server and a namespace whose Linux talks to it. Fields are dropped in order: whatever uses a namespace goes first.
 pub struct Lab {
-    bridge: Option<RunningBridge>,
+    bridge: Mutex<Option<RunningBridge>>,
     server: Server,
     client: Option<Namespace>,
     host: Namespace,
@@ -72,7 +73,7 @@ impl Lab {
         }
         let host = Namespace::new("host")?;
         let server = serve(&host, root)?;
-        Ok(Some(Self { bridge: None, server, client: None, host }))
+        Ok(Some(Self { bridge: Mutex::default(), server, client: None, host }))
     }
 
     /// A server behind a path that does nothing bad yet: see [`impair`](Self::impair).
@@ -85,6 +86,22 @@ impl Lab {
     ///
     /// In CI, when the test may not run.
     pub fn behind_path(test: &str, root: &Path) -> Result<Option<Self>> {
+        Self::behind_path_of(test, |host| serve(host, root))
+    }
+
+    /// The same for a server that `start` starts in the namespace it is given, on the TAP device [`TAP`].
+    ///
+    /// # Errors
+    ///
+    /// When something of it does not start.
+    ///
+    /// # Panics
+    ///
+    /// In CI, when the test may not run.
+    pub fn behind_path_of(
+        test: &str,
+        start: impl FnOnce(&Namespace) -> Result<Server>,
+    ) -> Result<Option<Self>> {
         if !privilege::granted(test) {
             return Ok(None);
         }
@@ -92,13 +109,13 @@ impl Lab {
         host.join(BRIDGE_END, &client, CLIENT_END)?;
         client.address(CLIENT_END, "198.18.0.1/24")?;
         client.address(CLIENT_END, "fdc1::1/64")?;
-        let server = serve(&host, root)?;
+        let server = start(&host)?;
         // The host's own Linux must not take part: the bridge alone stands between the two.
         host.ip(&format!("address flush dev {TAP}"))?;
         for interface in [TAP, BRIDGE_END] {
             host.set(&format!("net/ipv6/conf/{interface}/disable_ipv6"), "1")?;
         }
-        let mut lab = Self { bridge: None, server, client: Some(client), host };
+        let lab = Self { bridge: Mutex::default(), server, client: Some(client), host };
         lab.impair(Both { forward: Impairment::default(), backward: Impairment::default() }, 1)?;
         Ok(Some(lab))
     }
@@ -108,14 +125,25 @@ impl Lab {
     /// # Errors
     ///
     /// When an interface is gone.
-    pub fn impair(&mut self, path: Both<Impairment>, seed: u64) -> Result<()> {
-        if let Some(bridge) = self.bridge.take() {
-            eprint!("the path before:\n{}", bridge.stop()?);
+    pub fn impair(&self, path: Both<Impairment>, seed: u64) -> Result<()> {
+        if let Some(report) = self.change_path(path, seed)? {
+            eprint!("the path before:\n{report}");
         }
+        Ok(())
+    }
+
+    /// The same; returns what happened on the path before.
+    ///
+    /// # Errors
+    ///
+    /// When an interface is gone.
+    pub fn change_path(&self, path: Both<Impairment>, seed: u64) -> Result<Option<Report>> {
+        let mut running = self.bridge.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = running.take().map(RunningBridge::stop).transpose()?;
         let links = || Ok::<_, anyhow::Error>((Link::open(TAP)?, Link::open(BRIDGE_END)?));
         let (left, right) = self.host.enter(links)??;
-        self.bridge = Some(Bridge::new(left, right, path, Seed(seed)).start());
-        Ok(())
+        *running = Some(Bridge::new(left, right, path, Seed(seed)).start());
+        Ok(before)
     }
 
     /// The namespace to run clients in.
@@ -123,8 +151,18 @@ impl Lab {
         self.client.as_ref().unwrap_or(&self.host)
     }
 
+    /// The namespace the server is in.
+    pub fn host(&self) -> &Namespace {
+        &self.host
+    }
+
     /// The server.
-    pub fn server(&mut self) -> &mut Server {
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// The server, to ask whether it still runs.
+    pub fn server_mut(&mut self) -> &mut Server {
         &mut self.server
     }
 
@@ -135,7 +173,7 @@ impl Lab {
     /// When it does not end cleanly.
     pub fn stop(self) -> Result<Namespace> {
         let Self { bridge, server, client, host } = self;
-        if let Some(bridge) = bridge {
+        if let Some(bridge) = bridge.into_inner().unwrap_or_else(PoisonError::into_inner) {
             eprint!("the path:\n{}", bridge.stop()?);
         }
         server.stop().context("stopping the server")?;

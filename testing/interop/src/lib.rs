@@ -6,6 +6,7 @@
 //! - [`impair`]: a bridge between two interfaces that loses, delays, reorders, doubles and corrupts frames;
 //! - [`lab`]: all of these put together, as tests use them;
 //! - [`pair`]: a server on a veth pair by AF_XDP;
+//! - [`soak`]: hours of all of it at once, after which nothing may be left over;
 //! - [`transfer`]: bulk transfers that Freeway and Linux serve alike, to hold one against the other;
 //! - [`privilege`]: what happens to a test that may not do all this.
 //!
@@ -25,4 +26,5 @@ pub mod peer;
 pub mod privilege;
 pub mod server;
 pub mod shell;
+pub mod soak;
 pub mod transfer;

@@ -97,6 +97,26 @@ impl Server {
         Ok(sum)
     }
 
+    /// Its resident memory, in KiB, by the kernel's account.
+    ///
+    /// # Errors
+    ///
+    /// It has ended.
+    pub fn resident_kib(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches("kB").trim().parse()?)
+    }
+
+    /// How many descriptors it has open.
+    ///
+    /// # Errors
+    ///
+    /// It has ended.
+    pub fn descriptors(&self) -> Result<usize> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    }
+
     /// Asks it to end, by SIGTERM, and waits.
     ///
     /// # Errors

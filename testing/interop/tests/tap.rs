@@ -42,7 +42,7 @@ fn write_file(root: &TempDir, name: &str, length: u64) -> Result<Proof> {
 
 /// The server still runs and answers a new connection.
 fn still_serves(lab: &mut Lab) -> Result<()> {
-    ensure!(lab.server().is_running(), "the server is gone");
+    ensure!(lab.server_mut().is_running(), "the server is gone");
     let mut stream = tcp::connect(lab.client(), at(SERVER_V4, port::ECHO))?;
     tcp::say_and_hear(&mut stream, b"still there?")
 }
@@ -320,7 +320,7 @@ fn an_idle_connection_hears_of_no_end() -> Result<()> {
 #[ignore = "needs root and the server's binary: cargo xtask interop"]
 fn the_server_says_where_it_is_and_takes_its_device_back() -> Result<()> {
     let root = empty_root()?;
-    let Some(mut lab) = Lab::direct("ready", root.path())? else { return Ok(()) };
+    let Some(lab) = Lab::direct("ready", root.path())? else { return Ok(()) };
     let ready = lab.server().ready_line().to_string();
     for part in ["dev=", "fw0", "addr=", "198.18.0.2", "cores=", "services="] {
         ensure!(ready.contains(part), "`{part}` is not in `{ready}`");

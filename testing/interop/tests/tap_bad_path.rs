@@ -44,7 +44,7 @@ fn a_path_that_does_nothing_changes_nothing() -> Result<()> {
 #[ignore = "needs root and the server's binary: cargo xtask interop"]
 fn echo_over_a_bad_path_is_unharmed() -> Result<()> {
     let root = tempfile::tempdir()?;
-    let Some(mut lab) = Lab::behind_path("echo over a bad path", root.path())? else { return Ok(()) };
+    let Some(lab) = Lab::behind_path("echo over a bad path", root.path())? else { return Ok(()) };
     for (seed, server) in [(1, SERVER_V4), (2, SERVER_V6)] {
         lab.impair(both_ways(bad()), seed)?;
         let stream = tcp::connect(lab.client(), at(server, port::ECHO))?;
@@ -60,7 +60,7 @@ fn a_download_over_a_bad_path_is_unharmed() -> Result<()> {
     fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755))?;
     let bytes = vec![0x42; 4 * MIB as usize];
     fs::write(root.path().join("file.bin"), &bytes)?;
-    let Some(mut lab) = Lab::behind_path("download over a bad path", root.path())? else { return Ok(()) };
+    let Some(lab) = Lab::behind_path("download over a bad path", root.path())? else { return Ok(()) };
     lab.impair(both_ways(bad()), 3)?;
     let mut stream = tcp::connect(lab.client(), at(SERVER_V4, port::HTTP))?;
     let answer = http::get(&mut stream, "198.18.0.2", "/file.bin")?;
@@ -74,7 +74,7 @@ fn a_download_over_a_bad_path_is_unharmed() -> Result<()> {
 #[ignore = "needs root and the server's binary: cargo xtask interop"]
 fn bursts_of_losses_are_survived() -> Result<()> {
     let root = tempfile::tempdir()?;
-    let Some(mut lab) = Lab::behind_path("bursts", root.path())? else { return Ok(()) };
+    let Some(lab) = Lab::behind_path("bursts", root.path())? else { return Ok(()) };
     let bursts = Impairment {
         burst: 0.002,
         burst_length: 8.0,
@@ -91,7 +91,7 @@ fn bursts_of_losses_are_survived() -> Result<()> {
 #[ignore = "needs root and the server's binary: cargo xtask interop"]
 fn no_corrupted_byte_reaches_an_application() -> Result<()> {
     let root = tempfile::tempdir()?;
-    let Some(mut lab) = Lab::behind_path("corruption", root.path())? else { return Ok(()) };
+    let Some(lab) = Lab::behind_path("corruption", root.path())? else { return Ok(()) };
     lab.impair(both_ways(Impairment { corrupt: 0.02, ..Impairment::default() }), 5)?;
     let stream = tcp::connect(lab.client(), at(SERVER_V4, port::ECHO))?;
     tcp::echo(&stream, 5, 4 * MIB)?;
@@ -102,7 +102,7 @@ fn no_corrupted_byte_reaches_an_application() -> Result<()> {
 #[ignore = "needs root and the server's binary: cargo xtask interop"]
 fn a_slow_line_with_a_short_queue_is_filled_and_not_flooded() -> Result<()> {
     let root = tempfile::tempdir()?;
-    let Some(mut lab) = Lab::behind_path("slow line", root.path())? else { return Ok(()) };
+    let Some(lab) = Lab::behind_path("slow line", root.path())? else { return Ok(()) };
     let slow = Impairment {
         rate: Some(Rate { bits_per_second: 20_000_000 }),
         queue_bytes: 64 * 1024,
@@ -124,7 +124,7 @@ fn a_slow_line_with_a_short_queue_is_filled_and_not_flooded() -> Result<()> {
 #[ignore = "needs root and the server's binary: cargo xtask interop"]
 fn any_one_lost_frame_is_made_good() -> Result<()> {
     let root = tempfile::tempdir()?;
-    let Some(mut lab) = Lab::behind_path("one lost frame", root.path())? else { return Ok(()) };
+    let Some(lab) = Lab::behind_path("one lost frame", root.path())? else { return Ok(()) };
     for nth in 1..=8 {
         let dropping = Impairment { drop_nth: vec![nth], ..Impairment::default() };
         for (name, path) in [
