@@ -532,7 +532,7 @@ impl<P: Protocol> KernelLoad<P> {
 
     fn send_datagrams(&mut self, now: Instant, in_flight: u32) {
         for _ in 0..PER_TURN {
-            if self.window.in_flight() >= in_flight || !self.window.has_room() {
+            if !self.window.takes_another(in_flight) {
                 return;
             }
             let Some(at) = self.due(now) else { return };

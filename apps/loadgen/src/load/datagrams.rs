@@ -8,8 +8,8 @@
 //! The id is the request's place in a table of what is under way. An echo service sends the header back as it came; a
 //! cache numbers the datagrams of a long answer. What is not answered within a second counts as lost, and so does what
 //! is not answered when nearly all ids have gone by since: they are few at millions a second, and one that was lost must
-//! not keep the others waiting. Until the first answer has come, while links come up and neighbours are asked for, the
-//! wait is a tenth of a second.
+//! not keep the others waiting. Until the first answer has come, while links come up and neighbours are asked for, one
+//! request at a time is under way, and the wait is a tenth of a second.
 //!
 //! Source: memcached's `doc/protocol.txt`, "UDP protocol".
 
@@ -71,8 +71,14 @@ impl Window {
     }
 
     /// Whether there is an id for another request.
-    pub(crate) const fn has_room(&self) -> bool {
+    const fn has_room(&self) -> bool {
         self.next - self.oldest < IDS as u64
+    }
+
+    /// Whether there is to be another request under way, of `most`.
+    pub(crate) fn takes_another(&self, most: u32) -> bool {
+        let most = if self.patience == PATIENCE { most } else { most.min(1) };
+        self.in_flight < most && self.has_room()
     }
 
     /// Takes an id for a request that was meant for `at` and is sent `now`.
@@ -217,7 +223,7 @@ impl<Q: Copy + Default + 'static> Datagrams<Q> {
     ) {
         common.reading.timeouts += self.window.expire(common.now);
         for _ in 0..REQUESTS_PER_TURN {
-            if self.window.in_flight() >= self.most || !self.window.has_room() {
+            if !self.window.takes_another(self.most) {
                 return;
             }
             let at = match &self.schedule {
@@ -319,6 +325,24 @@ mod tests {
             window.begin(at(2_000), at(2_000));
         }
         assert!(!window.has_room());
+    }
+
+    #[test]
+    fn one_is_under_way_until_an_answer_has_come() {
+        let at = Instant::from_millis;
+        let mut window = Window::new();
+        assert!(window.takes_another(8) && !window.takes_another(0));
+        window.begin(at(1), at(1));
+        assert!(!window.takes_another(8));
+        assert_eq!(window.expire(at(101)), 1);
+        assert!(window.takes_another(8));
+        let id = window.begin(at(102), at(102));
+        assert!(window.arrived(id, 1).is_some());
+        for _ in 0..8 {
+            assert!(window.takes_another(8));
+            window.begin(at(103), at(103));
+        }
+        assert!(!window.takes_another(8));
     }
 
     #[test]

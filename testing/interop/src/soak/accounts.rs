@@ -13,7 +13,7 @@ const BAD: [&str; 12] = [
 
 /// What the bridge and the visitors bring about: spoilt and cut frames, forgotten neighbours, peers that are killed, requests
 /// for connections that are gone, and full devices.
-const EXPLAINED: [&str; 42] = [
+const EXPLAINED: [&str; 46] = [
     // A flipped bit can make anything of a header.
     "net.dropped_ip_checksum",
     "net.dropped_arp",
@@ -46,19 +46,23 @@ const EXPLAINED: [&str; 42] = [
     "net.dropped_no_route",
     "net.dropped_echo_group",
     "net.dropped_too_big",
-    // What is sent twice, or after the end of a connection.
+    // What is sent twice, overtaken, or sent after the end of a connection.
+    "tcp.sack_rejected",
     "tcp.dropped_duplicate",
     "tcp.dropped_no_listener",
     "tcp.dropped_unacceptable",
     // A killed load generator takes its rings with it.
     "port memif.tx_dropped_no_link",
     "port memif.rx_errors",
-    // A full device is waited for.
+    // A load generator that reads without an end fills the rings: TCP waits for room, nobody else does.
     "port fw0.tx_full",
+    "port memif.tx_full",
+    "net.dropped_tx_full",
     // A writer that is told to wait until its peer has read.
     "tcp.starved_writes",
     // Ports whose connections were given up by their peers.
     "http.aborted_file",
+    "tcp.closed_aborted",
     // Linux says that it knows nothing of an address, or a port, that is gone.
     "net.errors_in",
     // Segments for connections that a killed peer has forgotten.
