@@ -132,6 +132,13 @@ pub(crate) struct Listen {
     pub(crate) cookies: SynCookies,
 }
 
+impl Listen {
+    /// Whether it is the same service in the same place, whatever holds for its connections.
+    fn is_where(&self, other: &Self) -> bool {
+        (self.service, self.addr, self.port) == (other.service, other.addr, other.port)
+    }
+}
+
 /// A place that is open.
 struct Open {
     listen: Listen,
@@ -241,15 +248,23 @@ impl Services {
     /// Listens where `wanted` says and nowhere else; connections that are open stay. Returns what could not be.
     pub(crate) fn listen_on(&mut self, stack: &mut Stack<State>, wanted: &[Listen]) -> Vec<String> {
         let mut errors = Vec::new();
-        let open = std::mem::take(&mut self.open);
-        let (kept, gone): (Vec<_>, Vec<_>) = open.into_iter().partition(|open| wanted.contains(&open.listen));
-        self.open = kept;
-        for open in gone {
+        // A socket for datagrams stays where it is, whatever becomes of the settings of connections there: requests that
+        // other cores or disks are asked about are answered through it.
+        let mut sockets: Vec<(Listen, UdpId)> = Vec::new();
+        for mut open in std::mem::take(&mut self.open) {
+            if wanted.contains(&open.listen) {
+                self.open.push(open);
+                continue;
+            }
+            let stays = wanted.iter().any(|listen| listen.is_where(&open.listen));
+            sockets.extend(open.socket.take_if(|_| stays).map(|socket| (open.listen, socket)));
             open.close(stack);
         }
         for listen in wanted {
             if !self.open.iter().any(|open| open.listen == *listen) {
-                match Self::listen(stack, *listen) {
+                let socket =
+                    sockets.iter().find(|(before, _)| listen.is_where(before)).map(|&(_, socket)| socket);
+                match Self::listen(stack, *listen, socket) {
                     Ok(open) => self.open.push(open),
                     Err(error) => errors.push(error),
                 }
@@ -275,9 +290,10 @@ impl Services {
         let _ = done.send(errors);
     }
 
-    fn listen(stack: &mut Stack<State>, listen: Listen) -> Result<Open, String> {
+    /// Opens a place, where there may be a socket for datagrams already.
+    fn listen(stack: &mut Stack<State>, listen: Listen, socket: Option<UdpId>) -> Result<Open, String> {
         let Listen { service, addr, port, tcp, limits, cookies } = listen;
-        let mut open = Open { listen, listener: None, socket: None };
+        let mut open = Open { listen, listener: None, socket };
         if service.has_tcp() {
             let config = ListenConfig {
                 service: service as u16,
@@ -287,10 +303,15 @@ impl Services {
                 cookies,
                 ..ListenConfig::new(port)
             };
-            let listener = stack.listen(&config);
-            open.listener = Some(listener.map_err(|error| format!("{} on {port}: {error}", service.name()))?);
+            match stack.listen(&config) {
+                Ok(listener) => open.listener = Some(listener),
+                Err(error) => {
+                    open.close(stack);
+                    return Err(format!("{} on {port}: {error}", service.name()));
+                }
+            }
         }
-        if service.has_udp() {
+        if service.has_udp() && open.socket.is_none() {
             match stack.udp_bind(addr, port, service as u16) {
                 Ok(socket) => open.socket = Some(socket),
                 Err(error) => {
@@ -424,5 +445,54 @@ impl Application for Services {
             )
             | None => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::mpsc::channel;
+
+    use freeway::port::{PipeConfig, pipe};
+    use freeway::ring::spsc;
+    use freeway::{HostConfig, Interface, Mailboxes, Memory, Secrets, Seed};
+
+    use super::*;
+
+    fn echo(port: u16, backlog: u32) -> Listen {
+        let limits = AcceptLimits { backlog, ..AcceptLimits::default() };
+        let (tcp, cookies) = (TcpConfig::default(), SynCookies::default());
+        Listen { service: Service::Echo, addr: None, port, tcp, limits, cookies }
+    }
+
+    /// Requests that wait for an answer from elsewhere are answered through the socket they came by.
+    #[test]
+    fn a_datagrams_socket_outlives_a_change_of_what_connections_may_do() {
+        let (near, _far) = pipe(&PipeConfig::default()).unwrap();
+        let (mut orders, inbox) = spsc(2);
+        let app = Services::on(vec![echo(7, 10), echo(8, 10)], None).orders(inbox);
+        let now = Instant::from_secs(1);
+        let config = HostConfig::new(Secrets::from_seed(Seed(1)))
+            .max_connections(64)
+            .buffers(256)
+            .memory(Memory::Heap);
+        let interface = Interface::new(near).address("198.18.0.2/24".parse().unwrap());
+        let mut core = config.build(Mailboxes::single().unwrap(), now, app, [interface]).unwrap();
+        core.poll(now);
+        let socket = |app: &Services, port| {
+            app.open.iter().find(|open| open.listen.port == port).map(|open| open.socket.unwrap())
+        };
+        let before = socket(core.app(), 7).unwrap();
+
+        let (done, answers) = channel();
+        let listens = vec![echo(7, 20), echo(9, 10)];
+        let order = Order { listens, http: freeway_httpd::Config::default(), net: Vec::new(), done };
+        orders.push(Box::new(order)).ok().unwrap();
+        core.poll(now);
+        assert!(answers.recv().unwrap().is_empty());
+        assert_eq!(core.app().open.iter().find(|open| open.listen.port == 7).unwrap().listen, echo(7, 20));
+        assert_eq!(socket(core.app(), 7), Some(before));
+        assert_eq!(socket(core.app(), 8), None);
+        assert!(socket(core.app(), 9).is_some());
     }
 }
