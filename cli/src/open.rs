@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use anyhow::{Context as _, Result, bail};
 use freeway::port::{Port, PortInfo};
 use freeway_afxdp::{
-    AfxdpConfig, AfxdpError, LinuxRoute, LinuxSide, Mode, Steering, Transport, VethConfig, VethPair,
+    AfxdpConfig, AfxdpError, LinuxSide, Mode, Routes, Steering, Transport, VethConfig, VethPair,
 };
 use freeway_memif::MemifQueue;
 use freeway_tap::{LinuxEnd, Tap, configure};
@@ -43,7 +43,7 @@ pub(crate) struct Opened {
     /// All addresses that are served.
     pub(crate) addresses: Vec<Cidr>,
     /// Linux's routes through routers, with `--shared-address`.
-    pub(crate) routes: Vec<LinuxRoute>,
+    pub(crate) routes: Option<Routes>,
     /// The VLAN all this is in.
     pub(crate) vlan: Option<u16>,
     /// An interface that was made and goes with the device: its name and number.
@@ -86,7 +86,7 @@ fn pair(wish: &Wish<'_>) -> Result<Opened, AfxdpError> {
     let config = AfxdpConfig { steering, ..AfxdpConfig::new(pair.far()) };
     let made = Some((pair.near().to_owned(), pair.index()));
     let device = freeway_afxdp::Device::open_pair(config, pair)?;
-    Ok(Opened { made, ..with_queues(wish, &device, wish.addresses.own.clone(), Vec::new()) })
+    Ok(Opened { made, ..with_queues(wish, &device, wish.addresses.own.clone(), None) })
 }
 
 fn tap(wish: &Wish<'_>, name: &str) -> Result<Opened> {
@@ -102,7 +102,7 @@ fn tap(wish: &Wish<'_>, name: &str) -> Result<Opened> {
         ports: taps.into_iter().map(make).collect(),
         info,
         addresses: wish.addresses.own.clone(),
-        routes: Vec::new(),
+        routes: None,
         vlan: None,
         made: None,
     })
@@ -112,7 +112,7 @@ fn afxdp(wish: &Wish<'_>, config: &AfxdpConfig) -> Result<Opened> {
     let own: Vec<Cidr> = wish.addresses.own.clone();
     let mut config = config.clone();
     let mut addresses = own.clone();
-    let mut routes = Vec::new();
+    let mut routes = None;
     if wish.shared {
         let LinuxSide { addresses: linux, routes: of_linux } = freeway_afxdp::linux_side(&config.interface)?;
         if linux.is_empty() {
@@ -125,7 +125,7 @@ fn afxdp(wish: &Wish<'_>, config: &AfxdpConfig) -> Result<Opened> {
         config.steering.services.clone_from(&wish.services);
         config.steering.opens = Some(SHARED_PORTS);
         addresses.extend(linux.into_iter().map(|(addr, prefix_len)| Cidr { addr, prefix_len }));
-        routes = of_linux;
+        routes = Some(of_linux);
     }
     config.steering.own = own.iter().map(|cidr| cidr.addr).collect();
     let vlan = Some(config.steering.vlan).filter(|&vlan| vlan != 0);
@@ -142,7 +142,7 @@ fn memif(wish: &Wish<'_>, spec: &MemifSpec) -> Result<Opened> {
         ports: queues.into_iter().map(make).collect(),
         info,
         addresses: wish.addresses.own.clone(),
-        routes: Vec::new(),
+        routes: None,
         vlan: None,
         made: None,
     })
@@ -157,7 +157,7 @@ fn with_queues(
     wish: &Wish<'_>,
     device: &freeway_afxdp::Device,
     addresses: Vec<Cidr>,
-    routes: Vec<LinuxRoute>,
+    routes: Option<Routes>,
 ) -> Opened {
     let shares = device.divide(wish.cores).into_iter();
     let mode = if device.mode() == Mode::Native { "native" } else { "generic" };

@@ -11,6 +11,7 @@ mod budget;
 mod plan;
 mod reload;
 mod start;
+mod ways;
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use freeway::{CorePanic, Running};
+use freeway_afxdp::{Following, LinuxRoute, Routes};
 use freeway_control::{Actions, Server as AdminServer, admin};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -96,7 +98,7 @@ fn described(plan: &Plan, settings: &Settings) -> String {
     lines.join("\n")
 }
 
-fn serve(args: &Args, settings: Settings, plan: Plan, http: Http) -> Result<()> {
+fn serve(args: &Args, settings: Settings, mut plan: Plan, http: Http) -> Result<()> {
     // Signals are caught before anything is made, so that nothing made is left behind.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("signals cannot be caught")?;
     let mut opened: Vec<Option<Opened>> = plan.interfaces.iter().map(|_| None).collect();
@@ -108,7 +110,12 @@ fn serve(args: &Args, settings: Settings, plan: Plan, http: Http) -> Result<()> 
     let keeper = if made.is_empty() || !protection.is_on() { None } else { Some(Keeper::start(&made)?) };
     protection.of_helpers()?;
     open_some(&plan, &mut opened, |_| true)?;
-    let opened: Vec<Opened> = opened.into_iter().flatten().collect();
+    let mut opened: Vec<Opened> = opened.into_iter().flatten().collect();
+    let routes: Vec<Option<Routes>> = opened.iter_mut().map(|opened| opened.routes.take()).collect();
+    for (planned, routes) in plan.interfaces.iter_mut().zip(&routes) {
+        planned.of_linux = routes.as_ref().map_or_else(Vec::new, |routes| routes.now().to_vec());
+        ways::complaint(&planned.of_linux).into_iter().for_each(|line| eprintln!("freeway: {line}"));
+    }
     let ready = format!(
         "ready dev={} addr={} cores={} services={}",
         list(opened.iter().map(|opened| &opened.label)),
@@ -136,6 +143,7 @@ fn serve(args: &Args, settings: Settings, plan: Plan, http: Http) -> Result<()> 
         helpers,
         drain: Arc::clone(&drain),
     });
+    let following = follow(routes, &reloader)?;
     let admin = admin(&admin_path, &running, &ready, &reloader)?;
     let handle = signals.handle();
     let waiter = thread::spawn({
@@ -169,10 +177,24 @@ fn serve(args: &Args, settings: Settings, plan: Plan, http: Http) -> Result<()> 
     handle.close();
     // The waiter ends with its signals and cannot panic.
     drop(waiter.join());
-    drop((admin, metrics));
+    drop((admin, metrics, following));
     reloader.finish();
     drop(keeper);
     ended.map(drop).map_err(|panic: CorePanic| anyhow!(panic))
+}
+
+/// Has the cores take Linux's routes as they change.
+fn follow(routes: Vec<Option<Routes>>, reloader: &Reloader) -> Result<Vec<Following>> {
+    let places = routes.into_iter().enumerate().filter_map(|(place, routes)| Some((place, routes?)));
+    places
+        .map(|(place, routes)| {
+            let reloader = reloader.clone();
+            let changed = move |routes: &[LinuxRoute]| {
+                reloader.follow(place, routes).into_iter().for_each(|line| eprintln!("freeway: {line}"));
+            };
+            routes.follow(changed).context("nobody follows Linux's routes")
+        })
+        .collect()
 }
 
 /// Whether it takes rights to open a device: those to the network.

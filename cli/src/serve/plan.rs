@@ -7,10 +7,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 use freeway::{AcceptLimits, HostConfig, Idle, MailConfig, Secrets, allowed_cpus};
-use freeway_afxdp::Transport;
+use freeway_afxdp::{LinuxRoute, Transport};
 use freeway_cache::CacheConfig;
 
 use super::list;
+use super::ways::{self, Way};
 use crate::device::{Addresses, Device, check_gateway};
 use crate::http;
 use crate::services::{Listen, Service, State};
@@ -30,9 +31,6 @@ pub(crate) struct Plan {
     pub(super) mail: MailConfig,
 }
 
-/// A network, and the router to it.
-pub(super) type Way = (freeway::Cidr, IpAddr);
-
 /// One interface of it.
 #[derive(Clone, Debug)]
 pub(crate) struct PlannedInterface {
@@ -41,18 +39,17 @@ pub(crate) struct PlannedInterface {
     pub(crate) shared: bool,
     pub(crate) gateways: Vec<IpAddr>,
     pub(crate) routes: Vec<RouteSettings>,
+    /// What Linux has, where its addresses are shared: known when the device is open.
+    pub(crate) of_linux: Vec<LinuxRoute>,
     pub(crate) mtu: u16,
 }
 
 impl PlannedInterface {
-    /// The networks behind routers, default routes included.
+    /// The networks behind routers, default routes and Linux's included.
     pub(super) fn ways(&self) -> Vec<Way> {
-        let all = |via: IpAddr| {
-            let any = if via.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
-            (freeway::Cidr::new(any, 0), via)
-        };
-        let defaults = self.gateways.iter().copied().map(all);
-        defaults.chain(self.routes.iter().map(|route| (route.to, route.via))).collect()
+        let defaults = self.gateways.iter().map(|&via| ways::to_all(via));
+        let told = self.routes.iter().map(|route| (route.to, route.via));
+        defaults.chain(told).chain(ways::taken_over(&self.of_linux, &self.gateways)).collect()
     }
 }
 
@@ -134,7 +131,8 @@ fn interfaces(settings: &Settings, problems: &mut Problems) -> Vec<PlannedInterf
         }
         let (gateways, routes) = (interface.gateways.clone(), interface.routes.clone());
         let (device, shared, mtu) = (device.clone(), interface.shared_address, interface.mtu);
-        all.push(PlannedInterface { device, addresses, shared, gateways, routes, mtu });
+        let of_linux = Vec::new();
+        all.push(PlannedInterface { device, addresses, shared, gateways, routes, of_linux, mtu });
     }
     let net = &settings.stack.net;
     // An address brings a route of its own, and IPv6 two for link-local addresses.

@@ -16,9 +16,11 @@ use std::time::Duration;
 
 use freeway::ring::Producer;
 use freeway::{Cidr, IfaceId, StopHandle};
+use freeway_afxdp::LinuxRoute;
 use freeway_control::Reloaded;
 
 use super::plan::{Plan, PlannedInterface, plan};
+use super::ways;
 use crate::device::Device;
 use crate::http::{self, Helpers};
 use crate::orders::{NetChange, Order};
@@ -71,6 +73,11 @@ impl Reloader {
         self.lock().reload()
     }
 
+    /// Takes Linux's routes by interface `place`, when they have changed; returns what could not be.
+    pub(super) fn follow(&self, place: usize, routes: &[LinuxRoute]) -> Vec<String> {
+        self.lock().follow(place, routes)
+    }
+
     /// Lets go of what runs beside the cores, when these have ended: the log is written to its end.
     pub(super) fn finish(&self) {
         let mut inner = self.lock();
@@ -96,10 +103,13 @@ impl Inner {
         let (settings, mut outcome) = self.possible(new);
         // What stays may not go together with what changes.
         let mut problems = Problems::default();
-        let Some(plan) = plan(&settings, &mut problems) else {
+        let Some(mut plan) = plan(&settings, &mut problems) else {
             let beside = |line| format!("{line} (beside what waits for a restart)");
             return refused(problems.lines().into_iter().map(beside).collect());
         };
+        for (planned, started) in plan.interfaces.iter_mut().zip(&self.started.interfaces) {
+            planned.of_linux.clone_from(&started.of_linux);
+        }
         let helpers = match self.started.helpers.prepare(&settings.http) {
             Ok(helpers) => helpers,
             Err(wrong) => return refused(wrong),
@@ -123,6 +133,22 @@ impl Inner {
         self.started.settings = settings;
         self.started.interfaces = plan.interfaces;
         outcome
+    }
+
+    fn follow(&mut self, place: usize, routes: &[LinuxRoute]) -> Vec<String> {
+        if self.over {
+            return Vec::new();
+        }
+        let mut problems = Problems::default();
+        let settings = self.started.settings.clone();
+        let Some(mut plan) = plan(&settings, &mut problems) else { return problems.lines() };
+        plan.interfaces.clone_from(&self.started.interfaces);
+        let Some(planned) = plan.interfaces.get_mut(place) else { return Vec::new() };
+        planned.of_linux = routes.to_vec();
+        let mut wrong: Vec<String> = ways::complaint(routes).into_iter().collect();
+        wrong.extend(self.order(&plan, &settings));
+        self.started.interfaces = plan.interfaces;
+        wrong
     }
 
     /// What of `new` a running server can become, with what it takes of it and what waits.
@@ -278,6 +304,7 @@ mod tests {
             shared: false,
             gateways: gateways.iter().map(|text| text.parse().unwrap()).collect(),
             routes: routes.iter().map(|text| RouteSettings::of_text(text).unwrap()).collect(),
+            of_linux: Vec::new(),
             mtu: 1_500,
         }
     }

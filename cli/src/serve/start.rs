@@ -1,6 +1,5 @@
 //! From a plan and open devices to running cores.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Sender, channel};
@@ -12,10 +11,10 @@ use freeway::{
     BuildError, IfaceId, Interface, MailConfig, PostConfig, Relay, Running, Runtime, RuntimeConfig, Seat,
     Secrets,
 };
-use freeway_afxdp::LinuxRoute;
 use freeway_cache::CacheServer;
 
-use super::plan::{Plan, Way};
+use super::plan::Plan;
+use super::ways::Way;
 use crate::cached::Cached;
 use crate::device::Cidr;
 use crate::http::{Helpers, Http};
@@ -71,14 +70,10 @@ pub(super) fn start(
 
     let mut shares: Vec<Vec<Share>> = (0..cores).map(|_| Vec::new()).collect();
     for (opened, planned) in opened.into_iter().zip(interfaces) {
-        let Opened { label: _, ports: makers, info, addresses, routes, vlan, made: _ } = opened;
-        let mut ways = planned.ways();
-        let linux = taken_over(routes, &planned.gateways);
+        let Opened { label: _, ports: makers, info, addresses, routes: _, vlan, made: _ } = opened;
+        let ways = planned.ways();
         // As many more as Linux has.
-        host.stack.net.routes = host.stack.net.routes.saturating_add(linux.len() as u16);
-        ways.extend(linux.into_iter().map(|LinuxRoute { network, prefix_len, gateway }| {
-            (freeway::Cidr::new(network, prefix_len), gateway)
-        }));
+        host.stack.net.routes = host.stack.net.routes.saturating_add(planned.of_linux.len() as u16);
         // Cores without a queue send by those that have one.
         let queues = makers.len();
         let mut relays: Vec<Vec<Relay>> = (0..cores).map(|_| Vec::new()).collect();
@@ -180,47 +175,4 @@ fn interface(share: Share) -> Interface {
         interface = interface.address(freeway::Cidr::new(cidr.addr, cidr.prefix_len));
     }
     interface
-}
-
-/// Linux's routes, but for default ones of an IP version for which there is a router in `gateways`.
-fn taken_over(routes: Vec<LinuxRoute>, gateways: &[IpAddr]) -> Vec<LinuxRoute> {
-    /// A table that is searched from the top is no place for the whole Internet.
-    const MOST: usize = 1_000;
-    let is_replaced = |route: &LinuxRoute| {
-        route.prefix_len == 0 && gateways.iter().any(|gateway| gateway.is_ipv4() == route.gateway.is_ipv4())
-    };
-    let count = routes.len();
-    let mut kept: Vec<LinuxRoute> = routes.into_iter().filter(|route| !is_replaced(route)).collect();
-    if count > MOST {
-        eprintln!(
-            "Linux has {count} routes here, more than the {MOST} that are taken over: default routes only"
-        );
-        kept.retain(|route| route.prefix_len == 0);
-    }
-    kept
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn linuxs_routes_are_taken_over_unless_a_router_is_given() {
-        let route = |network: &str, prefix_len, gateway: &str| LinuxRoute {
-            network: network.parse().unwrap(),
-            prefix_len,
-            gateway: gateway.parse().unwrap(),
-        };
-        let all = vec![
-            route("0.0.0.0", 0, "198.18.0.1"),
-            route("::", 0, "2001:db8::1"),
-            route("198.19.0.0", 16, "198.18.0.9"),
-        ];
-        assert_eq!(taken_over(all.clone(), &[]), all);
-        assert_eq!(taken_over(all.clone(), &["198.18.0.3".parse().unwrap()]), all[1..]);
-        let many: Vec<_> =
-            (0..2_000).map(|n| route(&format!("198.19.{}.0", n % 256), 24, "198.18.0.9")).collect();
-        assert_eq!(taken_over([all[..2].to_vec(), many].concat(), &[]), all[..2]);
-    }
 }

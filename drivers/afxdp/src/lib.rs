@@ -41,6 +41,7 @@ mod error;
 mod ethtool;
 pub mod inspect;
 mod lent;
+mod linux;
 mod netdev;
 mod netlink;
 mod port;
@@ -55,40 +56,7 @@ mod veth;
 pub use config::{AfxdpConfig, BusyPoll, Checksum, CopyMode, Mode, Steering, Transport};
 pub use device::{Device, Share};
 pub use error::AfxdpError;
+pub use linux::{Following, LinuxRoute, LinuxSide, Routes, linux_side};
 pub use port::Afxdp;
 pub use program::Verdicts;
-
-/// What Linux has on an interface, for an address that Freeway shares with it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LinuxSide {
-    /// Its addresses, but for those of the link alone, each with the length of its network's prefix in bits.
-    pub addresses: Vec<(std::net::IpAddr, u8)>,
-    /// Its routes through routers behind this interface, default ones included.
-    pub routes: Vec<LinuxRoute>,
-}
-
-/// A network that Linux reaches through a router.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LinuxRoute {
-    /// The network.
-    pub network: std::net::IpAddr,
-    /// The length of its prefix, in bits; 0 for everything.
-    pub prefix_len: u8,
-    /// The router, of the same IP version.
-    pub gateway: std::net::IpAddr,
-}
-
-/// Asks Linux about the interface `name`.
-///
-/// # Errors
-///
-/// There is no such interface, or the kernel does not say.
-pub fn linux_side(name: &str) -> Result<LinuxSide, AfxdpError> {
-    let failed = |error| AfxdpError::system("ask about", name, error);
-    let mut netlink = netlink::Netlink::open().map_err(failed)?;
-    let link = netlink.link(name).map_err(failed)?.ok_or_else(|| AfxdpError::NoInterface(name.to_owned()))?;
-    let addresses = netlink.addresses(link.index).map_err(failed)?;
-    let routes = netlink.routes(link.index).map_err(failed)?;
-    Ok(LinuxSide { addresses, routes })
-}
 pub use veth::{VethConfig, VethPair};

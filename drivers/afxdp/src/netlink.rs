@@ -22,8 +22,8 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
-use crate::LinuxRoute;
 use crate::inspect::Attached;
+use crate::linux::LinuxRoute;
 
 /// An interface as the kernel describes it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -222,25 +222,39 @@ impl Netlink {
     }
 }
 
-/// What Linux tells of neighbours as it learns.
+/// What Linux tells as it changes.
 pub(crate) struct Watch {
     socket: Socket,
 }
 
 /// `RTNLGRP_NEIGH`.
 const NEIGHBOURS: u32 = 3;
+/// `RTNLGRP_IPV4_ROUTE`, `RTNLGRP_IPV6_ROUTE`.
+const ROUTES: [u32; 2] = [7, 11];
 
 impl Watch {
-    pub(crate) fn open() -> io::Result<Self> {
+    /// Hears of neighbours.
+    pub(crate) fn neighbours() -> io::Result<Self> {
+        Self::open(&[NEIGHBOURS])
+    }
+
+    /// Hears of routes.
+    pub(crate) fn routes() -> io::Result<Self> {
+        Self::open(&ROUTES)
+    }
+
+    fn open(groups: &[u32]) -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
-        socket.add_membership(NEIGHBOURS)?;
+        for &group in groups {
+            socket.add_membership(group)?;
+        }
         socket.set_non_blocking(true)?;
         Ok(Self { socket })
     }
 
     /// The neighbours of interface `index` that were told of since the last call.
-    pub(crate) fn neighbours(&self, index: u32) -> Vec<(IpAddr, [u8; 6])> {
+    pub(crate) fn heard_neighbours(&self, index: u32) -> Vec<(IpAddr, [u8; 6])> {
         let mut heard = Vec::new();
         // An error other than "nothing more" is an overflow; then the stack asks again.
         while let Ok(messages) = receive(&self.socket) {
@@ -250,6 +264,18 @@ impl Watch {
             }));
         }
         heard
+    }
+
+    /// Lets go of what was told: whoever wants to know asks for all of it.
+    pub(crate) fn skip(&self) {
+        loop {
+            match self.socket.recv_from_full() {
+                Ok(_) => {}
+                // Something was lost, and more may follow.
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+                Err(_) => return,
+            }
+        }
     }
 }
 

@@ -75,7 +75,7 @@ impl Resolver {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let shared = Arc::new(Common { bell, state: Mutex::default() });
         // Opened here, so that a lack of rights shows before anything runs.
-        let (netlink, watch) = (Netlink::open()?, Watch::open()?);
+        let (netlink, watch) = (Netlink::open()?, Watch::neighbours()?);
         let theirs = Arc::clone(&shared);
         let work = move || run(&theirs, netlink, &watch, index);
         let thread = std::thread::Builder::new().name("neighbours".into()).spawn(work)?;
@@ -177,7 +177,7 @@ fn run(shared: &Common, mut netlink: Netlink, watch: &Watch, index: u32) {
                 }
             }
         }
-        let mut known = watch.neighbours(index);
+        let mut known = watch.heard_neighbours(index);
         if is_asked {
             known.extend(netlink.neighbours(index).unwrap_or_default());
         }

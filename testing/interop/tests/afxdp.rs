@@ -198,10 +198,22 @@ fn linuxs_routes_are_freeways_too() -> Result<()> {
     let start = || Server::start(&pair.host, &["--dev", DEVICE, "--shared-address"]);
     let server = start()?;
     ensure!(ask().is_err(), "an answer found a way that there is not");
+    // A running server learns of it, and of its end; another that starts meanwhile knows it from the start.
+    let found = || ask().is_ok_and(|page| page.contains("Freeway"));
+    let route = "198.19.4.0/24 via 198.18.0.1";
+    pair.host.ip(&format!("route add {route}"))?;
+    ensure!(patiently(found), "no answer over the new route");
     server.stop()?;
-    pair.host.ip("route add 198.19.4.0/24 via 198.18.0.1")?;
     let server = start()?;
-    ensure!(ask()?.contains("Freeway"), "no answer over the route");
+    ensure!(found(), "no answer over the route");
+    pair.host.ip(&format!("route delete {route}"))?;
+    ensure!(patiently(|| !found()), "an answer over a route that is gone");
+    // A reload neither hinders that nor undoes it.
+    server.hang_up()?;
+    pair.host.ip("route add default via 198.18.0.1")?;
+    ensure!(patiently(found), "no answer over the default route");
+    server.hang_up()?;
+    ensure!(found(), "a reload lost the route");
     server.stop()
 }
 

@@ -159,8 +159,20 @@ fn linux_says_what_it_has() {
             gateway: gateway.parse().unwrap(),
         };
         let expected = [route("0.0.0.0", 0, "198.18.0.1"), route("198.19.4.0", 24, "198.18.0.9")];
-        assert_eq!(linux.routes, expected);
+        assert_eq!(linux.routes.now(), expected);
         assert!(linux_side("fwtest0-xdp").unwrap().addresses.is_empty());
+
+        // What changes is told whole, each time, until nobody follows.
+        let (tell, told) = std::sync::mpsc::channel();
+        let following = linux.routes.follow(move |routes| drop(tell.send(routes.to_vec()))).unwrap();
+        let patience = std::time::Duration::from_secs(10);
+        assert!(ip("route delete default via 198.18.0.1 dev fwtest0"));
+        assert_eq!(told.recv_timeout(patience).unwrap(), expected[1..]);
+        assert!(ip("route add 198.19.8.0/24 via 198.18.0.1 dev fwtest0"));
+        let both = [expected[1], route("198.19.8.0", 24, "198.18.0.1")];
+        assert_eq!(told.recv_timeout(patience).unwrap(), both);
+        drop(following);
+        assert!(told.recv().is_err());
     });
 }
 
