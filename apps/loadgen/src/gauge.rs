@@ -31,6 +31,16 @@ pub enum Work {
         /// How often one is opened; as often as the bound above allows without it.
         rate: Option<Rate>,
     },
+    /// Requests on the first `among` held connections, each when the last one there was answered, and beside them
+    /// newcomers: connections that are opened at a rate, carry one request, and are closed.
+    Mixed {
+        /// Held connections that carry requests.
+        among: u32,
+        /// Newcomers under way at once, at most.
+        under_way: u32,
+        /// How often one is opened.
+        rate: Rate,
+    },
     /// So many connections of their own that send as fast as they may.
     Upload {
         /// How many.
@@ -119,10 +129,12 @@ pub struct Reading {
     pub bytes_out: u64,
     /// Connections opened, used and closed by both sides.
     pub cycles: u64,
+    /// Connections that come and go, begun: in time each is among `cycles` or `failed`.
+    pub begun: u64,
 }
 
 impl Reading {
-    const COUNT: usize = 11;
+    const COUNT: usize = 12;
 
     const fn words(self) -> [u64; Self::COUNT] {
         let Self {
@@ -137,13 +149,29 @@ impl Reading {
             bytes_in,
             bytes_out,
             cycles,
+            begun,
         } = self;
-        [open, opened, failed, answered, wrong, values, timeouts, in_flight, bytes_in, bytes_out, cycles]
+        [
+            open, opened, failed, answered, wrong, values, timeouts, in_flight, bytes_in, bytes_out, cycles,
+            begun,
+        ]
     }
 
     const fn from_words(words: [u64; Self::COUNT]) -> Self {
-        let [open, opened, failed, answered, wrong, values, timeouts, in_flight, bytes_in, bytes_out, cycles] =
-            words;
+        let [
+            open,
+            opened,
+            failed,
+            answered,
+            wrong,
+            values,
+            timeouts,
+            in_flight,
+            bytes_in,
+            bytes_out,
+            cycles,
+            begun,
+        ] = words;
         Self {
             open,
             opened,
@@ -156,6 +184,7 @@ impl Reading {
             bytes_in,
             bytes_out,
             cycles,
+            begun,
         }
     }
 
@@ -287,7 +316,7 @@ mod tests {
     #[test]
     fn readings_pass_and_subtract() {
         let gauge = Gauge::default();
-        let reading = Reading { open: 1, cycles: 11, bytes_in: 9, ..Reading::default() };
+        let reading = Reading { open: 1, cycles: 11, begun: 12, bytes_in: 9, ..Reading::default() };
         gauge.write(reading);
         assert_eq!(gauge.read(), reading);
         assert_eq!(reading.plus(reading).since(reading), reading);

@@ -83,12 +83,15 @@ fn every_kind_of_work_is_done_over_loopback() {
     until(&gauge, "opening", |reading| reading.open == u64::from(CONNECTIONS));
     let rate = Rate { per_second: 20_000.0, arrivals: Arrivals::Constant };
     let requests = |cause| Work::Requests(Requests { among: CONNECTIONS, cause });
-    let works: [(Work, Count, u64); 8] = [
+    let mixed = Work::Mixed { among: 2, under_way: 8, rate };
+    let works: [(Work, Count, u64); 10] = [
         (requests(Cause::SameAnswered), |reading| reading.answered, 5_000),
         (requests(Cause::AnyAnswered(20)), |reading| reading.answered, 5_000),
         (requests(Cause::Time(rate)), |reading| reading.answered, 2_000),
         (Work::Sweep { in_flight: 7 }, |reading| reading.answered, u64::from(CONNECTIONS)),
         (Work::Churn { under_way: 8, rate: None }, |reading| reading.cycles, 500),
+        (mixed, |reading| reading.cycles, 500),
+        (mixed, |reading| reading.answered - reading.cycles, 500),
         (Work::Datagrams { in_flight: 16, rate: None }, |reading| reading.answered, 2_000),
         (Work::Upload { connections: 2 }, |reading| reading.bytes_out, 10 << 20),
         (Work::Download { connections: 2 }, |reading| reading.bytes_in, 10 << 20),

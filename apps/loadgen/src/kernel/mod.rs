@@ -165,6 +165,10 @@ impl<P: Protocol> KernelLoad<P> {
             Work::Requests(Requests { among, cause }) => self.requests(now, among, cause),
             Work::Sweep { in_flight } => self.sweep(now, in_flight),
             Work::Churn { under_way, .. } => self.churn(now, under_way),
+            Work::Mixed { among, under_way, .. } => {
+                self.requests(now, among, Cause::SameAnswered);
+                self.churn(now, under_way);
+            }
             Work::Upload { connections } => self.open_streams(Lane::Upload, connections),
             Work::Download { connections } => self.open_streams(Lane::Download, connections),
             Work::Datagrams { in_flight, .. } => self.send_datagrams(now, in_flight),
@@ -182,6 +186,7 @@ impl<P: Protocol> KernelLoad<P> {
         let rate = match work {
             Work::Requests(Requests { cause: Cause::Time(rate), .. }) => Some(rate),
             Work::Churn { rate, .. } | Work::Datagrams { rate, .. } => rate,
+            Work::Mixed { rate, .. } => Some(rate),
             _ => None,
         };
         self.schedule = rate.map(|rate| Schedule::new(rate, now, &mut self.rng));
@@ -449,7 +454,11 @@ impl<P: Protocol> KernelLoad<P> {
 
     /// Fills a connection up to its depth, where answers keep it busy.
     fn keep_going(&mut self, place: usize) {
-        let Work::Requests(Requests { among, cause: Cause::SameAnswered }) = self.work else { return };
+        let (Work::Requests(Requests { among, cause: Cause::SameAnswered }) | Work::Mixed { among, .. }) =
+            self.work
+        else {
+            return;
+        };
         let number = place as u32;
         let Some(Some(peer)) = self.peers.get_mut(place) else { return };
         if number >= among || !peer.open {
@@ -512,6 +521,7 @@ impl<P: Protocol> KernelLoad<P> {
             let Some(at) = self.due(now) else { return };
             let Some(place) = self.open(Lane::Churn) else { return };
             self.churning += 1;
+            self.reading.begun += 1;
             if let Some(Some(peer)) = self.peers.get_mut(place) {
                 self.churn_times.push(0, &mut peer.queue, at);
             }

@@ -35,6 +35,7 @@ impl Churn {
     pub(super) fn begin(&mut self, work: Work, now: Instant, rng: &mut Rng) {
         (self.most, self.schedule) = match work {
             Work::Churn { under_way, rate } => (under_way, rate.map(|rate| Schedule::new(rate, now, rng))),
+            Work::Mixed { under_way, rate, .. } => (under_way, Some(Schedule::new(rate, now, rng))),
             _ => (0, None),
         };
     }
@@ -66,6 +67,7 @@ impl Churn {
                 return;
             };
             self.under_way += 1;
+            common.reading.begun += 1;
             if let Some(mut conn) = stack.conn(id) {
                 self.times.push(0, &mut conn.state().queue, at);
             }

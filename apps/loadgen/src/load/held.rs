@@ -73,11 +73,15 @@ impl Held {
     }
 
     pub(super) fn begin(&mut self, work: Work, now: Instant, rng: &mut Rng) {
-        self.work = work;
+        self.work = match work {
+            // Newcomers are another lane's.
+            Work::Mixed { among, .. } => Work::Requests(Requests { among, cause: Cause::SameAnswered }),
+            work => work,
+        };
         self.drawn.clear();
         self.next.clear();
         self.cursor = 0;
-        self.schedule = match work {
+        self.schedule = match self.work {
             Work::Requests(Requests { cause: Cause::Time(rate), .. }) => Some(Schedule::new(rate, now, rng)),
             _ => None,
         };

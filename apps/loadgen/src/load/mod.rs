@@ -240,6 +240,10 @@ impl<P: Protocol> Application for Load<P> {
             Work::Hold => {}
             Work::Requests(_) | Work::Sweep { .. } => self.held.turn(stack, &mut self.common),
             Work::Churn { .. } => self.churn.turn(stack, &mut self.common),
+            Work::Mixed { .. } => {
+                self.held.turn(stack, &mut self.common);
+                self.churn.turn(stack, &mut self.common);
+            }
             Work::Upload { .. } | Work::Download { .. } => self.stream.turn(stack, &mut self.common),
             Work::Datagrams { .. } => {}
         }
