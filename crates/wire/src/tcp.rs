@@ -40,6 +40,9 @@ pub const HEADER_LEN_MAX: usize = 60;
 /// Bytes of the header that an established connection uses when it has timestamps: NOP, NOP, timestamps.
 pub const HEADER_LEN_TIMESTAMPS: usize = HEADER_LEN + options::TIMESTAMPS_ALIGNED_LEN;
 
+/// Bytes of the header that opens a connection: MSS, timestamps, window scale.
+const HEADER_LEN_OPENING: usize = HEADER_LEN + options::OPENING_LEN;
+
 mod field {
     use super::{U8, U16, U32};
 
@@ -381,6 +384,14 @@ impl Header<'_> {
             write_words(header, words, sum.finish());
             return;
         }
+        if let Some(options) = self.options.opening()
+            && let Some((header, payload)) = bytes.split_first_chunk_mut::<HEADER_LEN_OPENING>()
+        {
+            let words = self.opening_words(options);
+            let sum = words.into_iter().fold(pseudo.add(payload), Sum::add_u64);
+            write_words(header, words, sum.finish());
+            return;
+        }
         self.emit(bytes);
         let checksum = pseudo.join(checksum::sum(bytes), 0).finish();
         field::CHECKSUM.set(bytes, checksum);
@@ -396,13 +407,32 @@ impl Header<'_> {
     /// A header with timestamps and nothing else, aligned as RFC 7323 appendix A recommends; the checksum is zero.
     #[inline(always)]
     fn words(&self, timestamps: Timestamps) -> [u64; HEADER_LEN_TIMESTAMPS / 8] {
+        let [first, second, third] = self.fixed_words(HEADER_LEN_TIMESTAMPS);
+        [
+            first,
+            second,
+            third | u64::from(Timestamps::ALIGNED_LEAD),
+            u64::from(timestamps.value) << 32 | u64::from(timestamps.echo),
+        ]
+    }
+
+    /// A header that opens a connection; the checksum is zero.
+    #[inline(always)]
+    fn opening_words(&self, options: [u32; options::OPENING_LEN / 4]) -> [u64; HEADER_LEN_OPENING / 8] {
+        let [first, second, third] = self.fixed_words(HEADER_LEN_OPENING);
+        let [a, b, c, d, e] = options.map(u64::from);
+        [first, second, third | a, b << 32 | c, d << 32 | e]
+    }
+
+    /// The first twenty bytes, and room for four more.
+    #[inline(always)]
+    fn fixed_words(&self, header_len: usize) -> [u64; 3] {
         let Self { src_port, dst_port, seq, ack, flags, window, urgent, options: _ } = *self;
-        let data_offset = (HEADER_LEN_TIMESTAMPS / 4) as u64;
+        let data_offset = (header_len / 4) as u64;
         [
             u64::from(src_port) << 48 | u64::from(dst_port) << 32 | u64::from(seq.0),
             u64::from(ack.0) << 32 | data_offset << 28 | u64::from(flags.bits()) << 16 | u64::from(window),
-            u64::from(urgent) << 32 | u64::from(Timestamps::ALIGNED_LEAD),
-            u64::from(timestamps.value) << 32 | u64::from(timestamps.echo),
+            u64::from(urgent) << 32,
         ]
     }
 
@@ -433,11 +463,12 @@ impl Header<'_> {
 
 /// Writes a header's words, with its checksum in the third.
 #[inline(always)]
-fn write_words(
-    header: &mut [u8; HEADER_LEN_TIMESTAMPS],
-    mut words: [u64; HEADER_LEN_TIMESTAMPS / 8],
+fn write_words<const LEN: usize, const WORDS: usize>(
+    header: &mut [u8; LEN],
+    mut words: [u64; WORDS],
     checksum: u16,
 ) {
+    const { assert!(LEN == 8 * WORDS && WORDS > 2) };
     words[2] |= u64::from(checksum) << 48;
     let (places, _) = header.as_chunks_mut::<8>();
     for (place, word) in places.iter_mut().zip(words) {

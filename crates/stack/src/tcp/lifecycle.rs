@@ -234,7 +234,8 @@ pub(crate) fn flow_name(net: &Net, key: &FlowKey) -> [u8; 36] {
     let mut flow = [0; 36];
     flow[..16].copy_from_slice(&mapped(net.address(key.local)));
     flow[16..32].copy_from_slice(&mapped(key.remote()));
-    flow[32..34].copy_from_slice(&key.local_port.to_be_bytes());
-    flow[34..].copy_from_slice(&key.remote_port.to_be_bytes());
+    // One store: what is read back as a word, and was written in parts, waits for them.
+    let ports = u32::from(key.local_port) << 16 | u32::from(key.remote_port);
+    flow[32..].copy_from_slice(&ports.to_be_bytes());
     flow
 }

@@ -29,6 +29,9 @@ pub const OPTIONS_LEN_MAX: usize = 40;
 /// Bytes of NOP, NOP, timestamps.
 pub(super) const TIMESTAMPS_ALIGNED_LEN: usize = 12;
 
+/// Bytes of MSS, timestamps, window scale: what opens a connection.
+pub(super) const OPENING_LEN: usize = 2 * WORD + TIMESTAMPS_ALIGNED_LEN;
+
 const WORD: usize = 4;
 
 mod kind {
@@ -165,6 +168,37 @@ impl Options {
         if others { None } else { *timestamps }
     }
 
+    /// MSS, timestamps and window scale, with SACK-permitted or without, as they stand in a header, if these are there
+    /// and nothing else: what most SYNs say.
+    #[inline]
+    pub(super) const fn opening(&self) -> Option<[u32; OPENING_LEN / WORD]> {
+        let &Self {
+            mss: Some(mss),
+            window_scale: Some(shift),
+            sack_permitted,
+            timestamps: Some(Timestamps { value, echo }),
+            ref sack,
+            fast_open: None,
+            user_timeout: None,
+        } = self
+        else {
+            return None;
+        };
+        if !sack.is_empty() {
+            return None;
+        }
+        let mss = u32::from_be_bytes([kind::MSS, len::MSS, 0, 0]) | mss as u32;
+        let [a, b] = Self::lead(sack_permitted);
+        let stamps = u32::from_be_bytes([a, b, kind::TIMESTAMPS, len::TIMESTAMPS]);
+        let shift = u32::from_be_bytes([kind::NOP, kind::WINDOW_SCALE, len::WINDOW_SCALE, shift]);
+        Some([mss, stamps, value, echo, shift])
+    }
+
+    /// Two bytes that stand where the timestamps' alignment has its NOPs.
+    const fn lead(sack_permitted: bool) -> [u8; 2] {
+        if sack_permitted { [kind::SACK_PERMITTED, len::SACK_PERMITTED] } else { [kind::NOP; 2] }
+    }
+
     /// Bytes that the options take in a header, padding included: a multiple of four, at most 40.
     #[inline]
     pub fn len(&self) -> usize {
@@ -227,8 +261,7 @@ impl Options {
             let [high, low] = mss.to_be_bytes();
             room.put(&[kind::MSS, len::MSS, high, low]);
         }
-        // Two bytes that stand where the timestamps' alignment has its NOPs.
-        let lead = if sack_permitted { [kind::SACK_PERMITTED, len::SACK_PERMITTED] } else { [kind::NOP; 2] };
+        let lead = Self::lead(sack_permitted);
         match timestamps {
             Some(timestamps) => room.put(&timestamps.aligned_behind(lead)),
             None if sack_permitted => room.put(&[kind::NOP, kind::NOP, lead[0], lead[1]]),

@@ -106,6 +106,7 @@ proptest! {
         options in prop_oneof![
             tcp_options::any_options(),
             tcp_options::timestamps().prop_map(Options::with_timestamps),
+            tcp_options::opening(),
         ],
         payload in bytes(200),
     ) {

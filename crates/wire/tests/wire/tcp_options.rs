@@ -126,6 +126,17 @@ pub fn timestamps() -> impl Strategy<Value = Timestamps> {
     any::<(u32, u32)>().prop_map(|(value, echo)| Timestamps { value, echo })
 }
 
+/// What most SYNs say.
+pub fn opening() -> impl Strategy<Value = Options> {
+    (any::<(u16, u8, bool)>(), timestamps()).prop_map(|((mss, shift, sack_permitted), timestamps)| Options {
+        mss: Some(mss),
+        window_scale: Some(shift),
+        sack_permitted,
+        timestamps: Some(timestamps),
+        ..Options::NONE
+    })
+}
+
 fn sack() -> impl Strategy<Value = SackBlocks> {
     prop::collection::vec(any::<(u32, u32)>(), 0..=4).prop_map(|blocks| {
         blocks.into_iter().map(|(first, last)| (SeqNumber(first), SeqNumber(last))).collect()
