@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use assert_no_alloc::{AllocDisabler, assert_no_alloc};
 use freeway::host::Memory;
 use freeway::port::{PipeConfig, pipe};
-use freeway::tcp::Config;
 use freeway::{Cidr, Core, Duration, HostConfig, Instant, Interface, Mailboxes, Secrets, Seed, Tables};
 use freeway_bench::EchoServer;
 use freeway_loadgen::{Arrivals, Cause, Echo, Gauge, Load, LoadConfig, Rate, Requests, Work};
@@ -23,7 +22,7 @@ fn nothing_is_allocated_after_start() {
     let config =
         HostConfig::new(Secrets::from_seed(Seed(1))).max_connections(512).buffers(2_048).memory(Memory::Heap);
     let mut now = Instant::from_secs(1);
-    let server = EchoServer { port: 7, tcp: Config::default() };
+    let server = EchoServer::new(7);
     let interface = Interface::new(left).address(cidr("198.18.0.2/24"));
     let mut server =
         config.build(Mailboxes::single().expect("a mailbox"), now, server, [interface]).expect("a host");
@@ -48,12 +47,14 @@ fn nothing_is_allocated_after_start() {
     let (echoes, mut nothing) = (wanted("tcp port 7"), wanted("udp port 53 or (arp and vlan)"));
 
     let random = Work::Requests(Requests { among: 400, cause: Cause::AnyAnswered(64) });
-    let rate = Some(Rate { per_second: 200_000.0, arrivals: Arrivals::Poisson });
+    let newcomers = Rate { per_second: 200_000.0, arrivals: Arrivals::Poisson };
+    let rate = Some(newcomers);
     for work in [
         random,
         Work::Requests(Requests { among: 400, cause: Cause::SameAnswered }),
         Work::Sweep { in_flight: 64 },
         Work::Churn { under_way: 32, rate },
+        Work::Mixed { among: 200, under_way: 32, rate: newcomers },
         Work::Datagrams { in_flight: 64, rate: None },
         random,
     ] {

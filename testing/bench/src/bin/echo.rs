@@ -84,7 +84,7 @@ fn main() -> Result<()> {
     };
     let gauge = Gauge::default();
     gauge.hold(args.connections);
-    let server = EchoServer { port: 7, tcp: Config::default() };
+    let server = EchoServer::new(7);
     let begun = Instant::now();
     let load = Load::new(&load, Echo::new(args.size), gauge.clone());
     let pair = Pair::start(size, server, load).map_err(plain)?;

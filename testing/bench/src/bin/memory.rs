@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::Parser;
-use freeway::tcp::Config;
 use freeway::{Core, Mailboxes, Secrets};
 use freeway_bench::EchoServer;
 use freeway_loadgen::{Echo, Gauge, Load, LoadConfig, Pair, PairSize};
@@ -53,7 +52,7 @@ fn main() -> Result<()> {
         sources: size(args.connections).sources(),
         ..LoadConfig::new(SocketAddr::new(Pair::SERVER, 7), args.connections)
     };
-    let server = EchoServer { port: 7, tcp: Config::default() };
+    let server = EchoServer::new(7);
     let plain = |error| anyhow!("{error}");
     let load = Load::new(&load, Echo::new(64), gauge.clone());
     let pair = Pair::start(size(args.connections), server, load).map_err(plain)?;
@@ -79,7 +78,7 @@ fn main() -> Result<()> {
 /// What a laid-out server adds to this process's resident memory.
 fn resident_of(size: PairSize) -> Result<u64> {
     let before = resident()?;
-    let server = EchoServer { port: 7, tcp: Config::default() };
+    let server = EchoServer::new(7);
     let core: Core<EchoServer> =
         size.config(Secrets::random()?).build(Mailboxes::single()?, freeway::Instant::ZERO, server, [])?;
     let after = resident()?;

@@ -11,7 +11,6 @@ use anyhow::{Result, anyhow, ensure};
 use clap::{Parser, ValueEnum};
 use freeway::host::Memory;
 use freeway::port::{PipeConfig, pipe};
-use freeway::tcp::Config;
 use freeway::{
     Application, Cidr, Core, Duration, HostConfig, Instant, Interface, Mailboxes, Secrets, Seed, Stage,
 };
@@ -73,7 +72,7 @@ fn main() -> Result<()> {
     let now = Instant::from_secs(1);
     match args.service {
         Service::Echo => {
-            let server = EchoServer { port: PORT, tcp: Config::default() };
+            let server = EchoServer::new(PORT);
             measure(&args, now, server, Echo::new(args.size as usize))
         }
         Service::Cache => {
