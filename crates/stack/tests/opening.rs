@@ -3,13 +3,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use freeway_base::{HashKey, Instant, Seed};
-use freeway_mem::{Arena, PacketPool, PoolConfig};
-use freeway_stack::net::{Cidr, InterfaceConfig};
+use freeway_mem::{Arena, Packet, PacketPool, PoolConfig, RxBurst};
+use freeway_stack::net::{Cidr, IfaceId, InterfaceConfig};
 use freeway_stack::{ConnectConfig, ConnectError, ListenConfig, ListenError, Stack, StackConfig};
-use freeway_wire::MacAddr;
+use freeway_wire::{Ecn, MacAddr, Protocol, checksum, ethernet, ipv4, tcp};
 
 /// A host with `198.18.0.2/24` and `2001:db8::2/64`, and sixteen source ports.
 fn host(key: u64) -> Stack<()> {
@@ -42,6 +42,63 @@ fn remote(text: &str) -> SocketAddr {
 fn port(stack: &mut Stack<()>, remote: SocketAddr) -> u16 {
     let id = stack.connect(&ConnectConfig::new(remote)).unwrap();
     stack.conn(id).unwrap().local().port()
+}
+
+/// A SYN from `198.18.0.1` to the host's port 80.
+fn syn(stack: &Stack<()>, src_port: u16, seq: u32) -> Packet {
+    let [src, dst] = [Ipv4Addr::new(198, 18, 0, 1), Ipv4Addr::new(198, 18, 0, 2)];
+    let link = ethernet::Repr {
+        dst: MacAddr([2, 0, 0, 0, 0, 2]),
+        src: MacAddr([2, 0, 0, 0, 0, 1]),
+        ethertype: ethernet::EtherType::IPV4,
+    };
+    let ip = ipv4::Repr {
+        src,
+        dst,
+        protocol: Protocol::TCP,
+        ttl: 64,
+        dscp: 0,
+        ecn: Ecn::NotEct,
+        ident: 0,
+        dont_fragment: true,
+        more_fragments: false,
+        fragment_offset: 0,
+        payload_len: tcp::HEADER_LEN as u16,
+    };
+    let segment = tcp::Repr {
+        src_port,
+        dst_port: 80,
+        seq: tcp::SeqNumber(seq),
+        flags: tcp::Flags::SYN,
+        window: 1_000,
+        ..tcp::Repr::default()
+    };
+    let mut packet = stack.pool().alloc().unwrap();
+    let bytes = packet.append(ethernet::HEADER_LEN + ipv4::HEADER_LEN + tcp::HEADER_LEN).unwrap();
+    let (header, rest) = bytes.split_at_mut(ethernet::HEADER_LEN);
+    link.emit(header);
+    let (header, rest) = rest.split_at_mut(ipv4::HEADER_LEN);
+    ip.emit(header);
+    segment.emit(rest);
+    checksum::fill_transport(src.into(), dst.into(), Protocol::TCP, rest);
+    packet
+}
+
+/// A burst is looked up as a whole before its first segment is run: what that enters is found by those behind it.
+#[test]
+fn a_syn_that_comes_twice_in_a_burst_opens_once() {
+    let mut stack = host(1);
+    stack.listen(&ListenConfig::new(80)).unwrap();
+    let mut burst: RxBurst = [(1, 5), (2, 6), (1, 5), (2, 6), (3, 7)]
+        .map(|(port, seq)| syn(&stack, port, seq))
+        .into_iter()
+        .collect();
+    stack.input(Instant::from_secs(1), IfaceId(0), &mut burst);
+    assert_eq!((stack.occupancy().syn_received.0, stack.occupancy().flows), (3, 3));
+    // In the next burst, too.
+    let mut burst: RxBurst = [(3, 7), (4, 8)].map(|(port, seq)| syn(&stack, port, seq)).into_iter().collect();
+    stack.input(Instant::from_secs(1), IfaceId(0), &mut burst);
+    assert_eq!(stack.occupancy().syn_received.0, 4);
 }
 
 #[test]

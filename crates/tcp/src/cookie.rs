@@ -51,8 +51,8 @@ const SHIFTS: [u8; 7] = [0, 2, 4, 6, 7, 8, 10];
 pub struct Cookies<'a> {
     /// The secret, not that of the initial sequence numbers.
     pub key: HashKey,
-    /// The four-tuple in a fixed form of at most 36 bytes.
-    pub flow: &'a [u8],
+    /// The four-tuple in a fixed form.
+    pub flow: &'a [u8; FLOW_LEN],
     /// Whether the flow is of IPv6.
     pub ipv6: bool,
     /// What the flow's timestamps add to the clock.
@@ -160,14 +160,16 @@ impl Cookies<'_> {
     }
 
     fn hash(&self, irs: SeqNumber, slot: u64, kept: Kept) -> u64 {
-        // The four-tuple, then fixed-width fields; the layout is told by the last byte.
-        let mut bytes = [0; FLOW_LEN + 4 + 8 + 4 + 1];
-        let len = self.flow.len().min(FLOW_LEN);
-        bytes[..len].copy_from_slice(&self.flow[..len]);
-        bytes[36..40].copy_from_slice(&irs.0.to_be_bytes());
+        // The four-tuple, then fixed-width fields; the layout is told by the last byte. All of it in whole words: one
+        // that is read back and was written in parts waits for the stores.
+        let mut bytes = [0; FLOW_LEN + 4 + 8 + 8];
+        let [.., a, b, c, d] = *self.flow;
+        let last = u64::from(u32::from_be_bytes([a, b, c, d])) << 32 | u64::from(irs.0);
+        let kept = u64::from(kept.pack()) << 32 | u64::from(kept.timestamps);
+        bytes[..32].copy_from_slice(&self.flow[..32]);
+        bytes[32..40].copy_from_slice(&last.to_be_bytes());
         bytes[40..48].copy_from_slice(&slot.to_be_bytes());
-        bytes[48..52].copy_from_slice(&kept.pack().to_be_bytes());
-        bytes[52] = u8::from(kept.timestamps);
+        bytes[48..].copy_from_slice(&kept.to_be_bytes());
         self.key.hash(&bytes)
     }
 

@@ -141,6 +141,8 @@ pub(crate) struct Neighbors {
     lists: [List; STATES],
     pending: PendingPool,
     key: HashKey,
+    /// What was found last.
+    recent: u16,
 }
 
 impl Neighbors {
@@ -164,6 +166,7 @@ impl Neighbors {
             lists: [List { head: NONE, tail: NONE }; STATES],
             pending,
             key,
+            recent: 0,
         };
         for index in 0..capacity {
             cache.link_last(index, State::Free);
@@ -210,6 +213,18 @@ impl Neighbors {
             index = entry.chain;
         }
         None
+    }
+
+    /// The same, for the way of a packet: most go to few neighbours, a host's router above all, so that the one of the
+    /// packet before is tried first.
+    #[inline]
+    pub(crate) fn find_again(&mut self, key: Key) -> Option<u16> {
+        if self.get(self.recent).is_some_and(|entry| entry.key == key && entry.state != State::Free) {
+            return Some(self.recent);
+        }
+        let found = self.find(key)?;
+        self.recent = found;
+        Some(found)
     }
 
     pub(crate) fn state(&self, index: u16) -> State {
@@ -522,6 +537,23 @@ mod tests {
         }
         assert_eq!(cache.due(now), Some(Due::Failed { dropped: 0 }));
         assert_eq!(cache.state(index), State::Free);
+    }
+
+    #[test]
+    fn what_was_found_last_is_found_again_as_long_as_it_is_there() {
+        let mut cache = cache(1);
+        let (index, _) = cache.insert(key(1), START).unwrap();
+        assert_eq!((cache.find_again(key(1)), cache.find_again(key(1))), (Some(index), Some(index)));
+        assert_eq!(cache.find_again(key(2)), None);
+        // The only entry goes to another neighbour.
+        assert_eq!(cache.insert(key(2), START), Some((index, 0)));
+        assert_eq!((cache.find_again(key(1)), cache.find_again(key(2))), (None, Some(index)));
+        let mut now = START;
+        while cache.due(now) != Some(Due::Failed { dropped: 0 }) {
+            now += RETRANSMIT;
+            assert!(now < START + Duration::from_secs(60));
+        }
+        assert_eq!((cache.find_again(key(2)), cache.find(key(2))), (None, None));
     }
 
     #[test]

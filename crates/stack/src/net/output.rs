@@ -298,7 +298,7 @@ impl Net {
 
     /// The entry of a neighbour, made and asked for if there is none.
     pub(crate) fn neighbor(&mut self, now: Instant, key: Key) -> Option<u16> {
-        if let Some(index) = self.neighbors.find(key) {
+        if let Some(index) = self.neighbors.find_again(key) {
             return Some(index);
         }
         let Some(mac) = self.group_mac(key) else {

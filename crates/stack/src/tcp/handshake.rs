@@ -101,7 +101,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             return None;
         };
         let hash = self.hash(net, &key);
-        if self.flows.insert(hash, Slot::SynReceived(index).pack()).is_err() {
+        if !self.enter_flow(hash, Slot::SynReceived(index)) {
             self.half_open.entries.remove(index);
             self.shed_half_open(profile);
             return None;

@@ -201,6 +201,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
                 Some(Slot::TimeWait(_)) | None => {}
             }
         }
+        self.flows_grew = false;
         let mut batch = core::mem::take(&mut self.batch);
         for arriving in batch.gathered() {
             self.segment(now, net, arriving);
@@ -218,6 +219,10 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             && !socket.flags.contains(Flags::DETACHED)
         {
             return self.connection_segment(now, net, index, arriving);
+        }
+        // What had no candidate then has none now: a newcomer's SYN, of which a flood brings many.
+        if arriving.candidate.is_none() && !self.flows_grew {
+            return self.listen_segment(now, net, arriving);
         }
         match self.find(arriving.hash, &arriving.key) {
             Some(Slot::Connection(index)) => self.connection_segment(now, net, index, arriving),

@@ -38,7 +38,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let socket = Socket::new(key, profile, hop, self.next_serial);
         let index = self.connections.insert(Connection { tcb, socket, app: S::default() }).ok()?;
         let hash = self.hash(net, &key);
-        if self.flows.insert(hash, Slot::Connection(index).pack()).is_err() {
+        if !self.enter_flow(hash, Slot::Connection(index)) {
             if let Some(Connection { socket, .. }) = self.connections.slot_mut(index) {
                 socket.flags.insert(Flags::DETACHED);
             }
@@ -162,7 +162,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         }
         let Some(place) = place else { return };
         let hash = self.hash(net, &key);
-        if self.flows.insert(hash, Slot::TimeWait(place).pack()).is_err() {
+        if !self.enter_flow(hash, Slot::TimeWait(place)) {
             self.time_wait.remove(place);
         }
     }

@@ -243,6 +243,8 @@ pub(crate) struct TcpHost<S: Copy + Default + 'static> {
     pub(crate) starved: List,
     /// The segments of the batch at hand.
     batch: Batch,
+    /// Whether the flow table got an entry since pass two looked there for all of them.
+    flows_grew: bool,
     pub(crate) counters: TcpCounters,
     pub(crate) secrets: Secrets,
     limits: Limits,
@@ -312,6 +314,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             dirty: List::EMPTY,
             starved: List::EMPTY,
             batch: Batch::new(),
+            flows_grew: false,
             counters: TcpCounters::default(),
             secrets: Secrets { flow: config.flow_key, sequence: config.sequence_key },
             resets: Replies::new(config.replies_per_second, config.reply_burst, rng.fork()),
@@ -344,6 +347,13 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     pub(crate) fn hash(&self, net: &Net, key: &FlowKey) -> FlowHash {
         let local = (net.addr(key.local), key.local_port);
         steer::flow_hash(&self.secrets.flow, local, (key.remote_addr(), key.remote_port))
+    }
+
+    /// Puts a flow into the table; false when that is full.
+    #[inline]
+    pub(crate) fn enter_flow(&mut self, hash: FlowHash, slot: Slot) -> bool {
+        self.flows_grew = true;
+        self.flows.insert(hash, slot.pack()).is_ok()
     }
 
     /// Where the flow `key` stands.

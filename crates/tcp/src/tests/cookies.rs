@@ -8,7 +8,7 @@ use crate::{Config, Context, Cookies, Held, SynReceived, Tcb};
 
 const FLOW: [u8; 36] = *b"four-tuples are thirty-six bytes  : ";
 
-fn cookies(flow: &[u8]) -> Cookies<'_> {
+fn cookies(flow: &[u8; 36]) -> Cookies<'_> {
     Cookies { key: HashKey::new([11, 12]), flow, ipv6: false, timestamp_offset: 99 }
 }
 
@@ -32,7 +32,7 @@ fn answer(iss: SeqNumber, echo: Option<u32>) -> Made {
     }
 }
 
-fn redeem(config: &Config, now: Instant, flow: &[u8], segment: Made) -> Option<Tcb> {
+fn redeem(config: &Config, now: Instant, flow: &[u8; 36], segment: Made) -> Option<Tcb> {
     let (cx, cookies) = (at(now, config), cookies(flow));
     let baked = cookies.read(&cx, &segment.arrival())?;
     Some(SynReceived::redeem(&cx, &segment.arrival(), &cookies, &baked))
