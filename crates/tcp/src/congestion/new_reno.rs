@@ -19,13 +19,16 @@ impl Controller for NewReno {
 }
 
 /// One segment for each window's worth acknowledged (section 3.1, the byte-counting way). Returns the new count.
+///
+/// A round trip's worth is the whole segments of the window: what is short of one is not sent.
 pub(super) fn add_one_each_round(window: &mut Congestion, count: u32, mss: u32, acked: u32) -> u32 {
     let count = count.saturating_add(acked);
-    if count < window.cwnd {
+    if count.saturating_add(mss) <= window.cwnd {
         return count;
     }
     // What is left over never saves up for more than the next step.
-    let rest = (count - window.cwnd).min(window.cwnd);
+    let whole = window.cwnd - window.cwnd % mss.max(1);
+    let rest = count.saturating_sub(whole).min(whole);
     window.cwnd = window.cwnd.saturating_add(mss);
     rest
 }
@@ -50,6 +53,18 @@ mod tests {
             NewReno::avoid(&mut window, None, MSS, &acked(MSS));
         }
         assert_eq!(window.cwnd, 11 * MSS);
+    }
+
+    #[test]
+    fn a_round_trip_is_as_many_whole_segments_as_the_window_has() {
+        let mut window = window(3 * MSS + MSS / 2, 3 * MSS + MSS / 2);
+        for segments in 3..10 {
+            for _ in 0..segments {
+                assert_eq!(window.cwnd, segments * MSS + MSS / 2);
+                NewReno::avoid(&mut window, None, MSS, &acked(MSS));
+            }
+        }
+        assert_eq!(window.cwnd, 10 * MSS + MSS / 2);
     }
 
     #[test]

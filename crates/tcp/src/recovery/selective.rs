@@ -86,8 +86,10 @@ impl Tcb {
             }
             self.recovery.end();
         }
-        if advanced && was_in != Phase::Fast {
-            let ack = Ack { marked, ..self.as_ack(cx, bytes, delivery.rtt_us) };
+        if advanced && self.recovery.phase() != Phase::Fast {
+            // At the end of a recovery most of what is acknowledged was reported before.
+            let news = if was_in == Phase::Fast { bytes.min(delivery.bytes) } else { bytes };
+            let ack = Ack { marked, ..self.as_ack(cx, news, delivery.rtt_us) };
             self.grow(cx, flight, &ack);
         }
 
@@ -250,7 +252,7 @@ impl Tcb {
             self.recovery.begin(Phase::Timeout, held.probe.end());
         } else if is_first {
             *events |= Events::FAST_RECOVERY;
-            self.begin_recovery(cx, flight);
+            self.begin_recovery(cx, flight, delivery.bytes);
         }
         if self.recovery.phase() == Phase::Fast {
             let (pipe, ssthresh) = (flight.board.pipe(), self.congestion.ssthresh);
@@ -261,14 +263,17 @@ impl Tcb {
         verdict.wait_us
     }
 
-    /// Fast recovery begins (RFC 6675, section 5, step 4; RFC 6937, section 3).
-    fn begin_recovery(&mut self, cx: &Context<'_>, flight: &mut Flight) {
+    /// Fast recovery begins (RFC 6675, section 5, step 4; RFC 9937, section 5), by an acknowledgment that told of
+    /// `delivered` bytes.
+    fn begin_recovery(&mut self, cx: &Context<'_>, flight: &mut Flight, delivered: u32) {
         // What was sent beyond the window on the first signs of a loss is not counted.
         self.tell_reduction(Some(flight));
         let out = self.in_flight().min(self.congestion.cwnd);
         self.congestion.on_loss(cx.config, Some(&mut flight.epoch), self.full(), out);
         flight.undo = Undo::begin(false);
-        flight.prr = Prr::begin(self.in_flight());
+        // What was reported before is not delivered once more.
+        let ahead = self.in_flight().saturating_sub(flight.board.sacked());
+        flight.prr = Prr::begin(ahead.saturating_add(delivered));
         self.recovery.begin(Phase::Fast, self.snd_nxt);
     }
 
