@@ -13,7 +13,7 @@ const BAD: [&str; 12] = [
 
 /// What the bridge and the visitors bring about: spoilt and cut frames, forgotten neighbours, peers that are killed, requests
 /// for connections that are gone, and full devices.
-const EXPLAINED: [&str; 46] = [
+const EXPLAINED: [&str; 49] = [
     // A flipped bit can make anything of a header.
     "net.dropped_ip_checksum",
     "net.dropped_arp",
@@ -58,6 +58,10 @@ const EXPLAINED: [&str; 46] = [
     "port fw0.tx_full",
     "port memif.tx_full",
     "net.dropped_tx_full",
+    // What cores hand to each other waits while one of them has no processor: here they share theirs with all visitors.
+    "mail.dropped_full",
+    "cache questions.refused",
+    "cache answers.refused",
     // A writer that is told to wait until its peer has read.
     "tcp.starved_writes",
     // Ports whose connections were given up by their peers.

@@ -38,7 +38,8 @@ use site::{Holdings, Site};
 
 /// The longest night: time-outs of TCP, keepalives and TIME-WAIT are over by then, as the site sets them.
 const NIGHT: Duration = Duration::from_secs(90);
-/// What the server's resident memory may grow by after the first day, in KiB: the allocator's pages come and go.
+/// What the server's resident memory may grow by after the first day, in KiB: the allocator's pages come and go, and buffers
+/// for documents on disk, which the settings keep few, take theirs when they are first used.
 const DRIFT_KIB: u64 = 4 * 1024;
 
 /// What is to be run.
@@ -67,21 +68,21 @@ pub struct Report {
     pub retransmitted: u64,
     /// The server's resident memory after the first day and in the end, in KiB.
     pub resident_kib: (u64, u64),
-    /// Drops that the weather and the visitors account for, by counter.
-    pub explained: Vec<(String, u64)>,
+    /// What the server dropped or refused, by counter.
+    pub dropped: Vec<(String, u64)>,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { visits, nights, lost, corrupted, retransmitted, resident_kib, explained } = self;
+        let Self { visits, nights, lost, corrupted, retransmitted, resident_kib, dropped } = self;
         for (name, count) in visits {
             writeln!(f, "{name:<22} {count:>9}")?;
         }
         writeln!(f, "{:<22} {lost:>9}", "frames lost")?;
         writeln!(f, "{:<22} {corrupted:>9}", "frames spoilt")?;
         writeln!(f, "{:<22} {retransmitted:>9}", "segments sent again")?;
-        for (counter, count) in explained {
-            writeln!(f, "{counter:<40} {count:>9}  explained")?;
+        for (counter, count) in dropped {
+            writeln!(f, "{counter:<40} {count:>9}")?;
         }
         let (first, last) = resident_kib;
         write!(
@@ -185,7 +186,6 @@ pub fn run(name: &str, plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<Option<
             first.resident_kib,
             now.resident_kib
         );
-        accounts::unexplained(&now.counters)?;
         let visits: u64 = lock(&book.entries).iter().map(|(_, count)| count).sum();
         say(&format!(
             "night {nights} after {} s of visits: {visits} visits went well, nothing is left over, resident {} KiB",
@@ -198,7 +198,7 @@ pub fn run(name: &str, plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<Option<
     site.close()?;
     let mut visits = lock(&book.entries).clone();
     visits.sort_unstable();
-    Ok(Some(Report {
+    let report = Report {
         visits,
         nights,
         lost,
@@ -209,8 +209,10 @@ pub fn run(name: &str, plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<Option<
             .find(|(name, _)| name == "tcp.retransmitted")
             .map_or(0, |(_, n)| *n),
         resident_kib,
-        explained: accounts::dropped(&last.counters),
-    }))
+        dropped: accounts::dropped(&last.counters),
+    };
+    accounts::unexplained(&last.counters).with_context(|| format!("{report}"))?;
+    Ok(Some(report))
 }
 
 /// A day of visits.

@@ -248,6 +248,7 @@ ports = [{ports}]
 root = "{place}/root"
 handlers = ["healthz", "events", "publish"]
 document_max = "1M"
+disk_buffer = "16K"
 access_log = "{place}/access.log"
 keep_alive_timeout = "15s"
 
