@@ -12,6 +12,7 @@ const NET_ADMIN: u32 = 12;
 const NET_RAW: u32 = 13;
 const IPC_LOCK: u32 = 14;
 const SYS_ADMIN: u32 = 21;
+const PERFMON: u32 = 38;
 const BPF: u32 = 39;
 
 /// `memory` is what all cores' packets and tables take, in bytes.
@@ -27,15 +28,18 @@ pub(super) fn check(machine: &Machine, memory: u64) -> Vec<Finding> {
 }
 
 fn capabilities(has: impl Fn(u32) -> bool, is_stuck: bool) -> Finding {
-    // Before Linux 5.8, and still, CAP_SYS_ADMIN stands for CAP_BPF.
+    // Before Linux 5.8, and still, CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON.
     let needed = [
         ("CAP_NET_ADMIN", has(NET_ADMIN)),
         ("CAP_NET_RAW", has(NET_RAW)),
         ("CAP_BPF", has(BPF) || has(SYS_ADMIN)),
+        // The XDP program computes with packets' addresses.
+        ("CAP_PERFMON", has(PERFMON) || has(SYS_ADMIN)),
     ];
     let missing: Vec<&str> = needed.iter().filter(|(_, has)| !has).map(|&(name, _)| name).collect();
     if missing.is_empty() {
-        return Finding::good(GROUP, "capabilities", "CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF are there");
+        let all = "CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON are there";
+        return Finding::good(GROUP, "capabilities", all);
     }
     let without = if has(NET_ADMIN) {
         "no AF_XDP: --dev tap:NAME and memif:SOCKET work"
@@ -44,9 +48,9 @@ fn capabilities(has: impl Fn(u32) -> bool, is_stuck: bool) -> Finding {
     };
     let mend = if is_stuck {
         "start the process without no_new_privs (systemd: NoNewPrivileges=no, AmbientCapabilities=…), then: sudo \
-         setcap cap_net_admin,cap_net_raw,cap_bpf+ep $(command -v freeway)"
+         setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon+ep $(command -v freeway)"
     } else {
-        "sudo setcap cap_net_admin,cap_net_raw,cap_bpf+ep $(command -v freeway)"
+        "sudo setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon+ep $(command -v freeway)"
     };
     Finding::missing(GROUP, "capabilities", format!("{} missing", missing.join(", ")), without, mend)
 }
@@ -130,7 +134,7 @@ mod tests {
 
     #[test]
     fn some_rights_are_not_all() {
-        // CAP_NET_ADMIN and CAP_SYS_ADMIN, which stands for CAP_BPF.
+        // CAP_NET_ADMIN and CAP_SYS_ADMIN, which stands for CAP_BPF and CAP_PERFMON.
         let fixture = Fixture::new(&[("proc/self/status", "CapEff:\t0000000000201000\n")]);
         let findings = check(&fixture.machine(), 0);
         assert_eq!(found(&findings, "capabilities").says, "CAP_NET_RAW missing");

@@ -2,14 +2,18 @@
 //!
 //! The server gives all its rights up, so it cannot take back what it made with them; nor could one that was killed. This
 //! process is started before that, knows the interfaces by name, and does one thing: when its standard input ends, which is
-//! the server's end, it removes them and ends. Nothing that is written to it is read.
+//! the server's end, it removes them and ends. Nothing that is written to it is read. It is deaf to what asks a whole service
+//! to end, as systemd does with all of its processes at once: the server, which hears it too, comes first.
 
 use std::env;
 use std::io::{self, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, Result, bail};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// The hidden command by which the keeper is started.
 #[derive(Debug, clap::Args)]
@@ -27,6 +31,10 @@ fn interface(text: &str) -> Result<(String, u32), String> {
 
 /// Waits for the end of whoever started this, and removes the interfaces.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        // Nobody looks at the flag.
+        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
+    }
     let mut ignored = [0; 64];
     let mut input = io::stdin().lock();
     loop {

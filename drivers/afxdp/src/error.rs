@@ -31,7 +31,7 @@ pub enum AfxdpError {
     },
     /// Rights are missing.
     #[error(
-        "not permitted to {action} {name}: it takes CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF, which root has"
+        "not permitted to {action} {name}: it takes CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON, which root has"
     )]
     NotPermitted {
         /// What was to be done.
@@ -83,6 +83,9 @@ pub enum AfxdpError {
         /// What may help.
         advice: &'static str,
     },
+    /// Rights to load the program are missing. The kernel's verifier says a good deal more, of no use here.
+    #[error("not permitted to load the XDP program: it takes CAP_BPF and CAP_PERFMON, which root has")]
+    MayNotLoad,
     /// The XDP program does not load.
     #[error("the XDP program does not load: {0}")]
     Load(#[source] Box<EbpfError>),
@@ -112,7 +115,14 @@ impl From<EbpfError> for AfxdpError {
 
 impl From<ProgramError> for AfxdpError {
     fn from(error: ProgramError) -> Self {
-        Self::Program(Box::new(error))
+        match &error {
+            ProgramError::LoadError { io_error, .. }
+                if io_error.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Self::MayNotLoad
+            }
+            _ => Self::Program(Box::new(error)),
+        }
     }
 }
 
@@ -136,7 +146,7 @@ impl AfxdpError {
     pub fn is_not_permitted(&self) -> bool {
         let is_denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
         match self {
-            Self::NotPermitted { .. } => true,
+            Self::NotPermitted { .. } | Self::MayNotLoad => true,
             Self::System { source, .. } => is_denied(source),
             Self::Load(_) | Self::Program(_) | Self::Attach { .. } | Self::Map(_) => {
                 let mut error: Option<&(dyn std::error::Error + 'static)> = Some(self);

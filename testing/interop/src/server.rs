@@ -1,5 +1,6 @@
 //! `freeway serve` in a namespace.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
@@ -46,10 +47,20 @@ impl Server {
     ///
     /// As for [`start`](Self::start).
     pub fn start_as(namespace: &Namespace, command: &str, arguments: &[&str]) -> Result<Self> {
+        Self::start_by(namespace, &[], &[&[command], arguments].concat())
+    }
+
+    /// The same, started by another program that becomes the server: `wrapper` is that and its arguments.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](Self::start).
+    pub fn start_by(namespace: &Namespace, wrapper: &[&str], arguments: &[&str]) -> Result<Self> {
         let binary = binary()?;
+        let line: Vec<&OsStr> = wrapper.iter().map(OsStr::new).chain([binary.as_os_str()]).collect();
         let mut child = namespace
-            .command(binary)
-            .arg(command)
+            .command(line[0])
+            .args(&line[1..])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -135,6 +146,21 @@ impl Server {
     /// When it has ended.
     pub fn hang_up(&self) -> Result<()> {
         Ok(kill_process(self.pid()?, Signal::HUP)?)
+    }
+
+    /// Asks the processes that it started to end, by SIGTERM, as supervisors do; returns how many there are.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended.
+    pub fn terminate_children(&self) -> Result<usize> {
+        let pid = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+        let children: Vec<i32> = children.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+        for &child in &children {
+            kill_process(Pid::from_raw(child).context("a child has a pid")?, Signal::TERM)?;
+        }
+        Ok(children.len())
     }
 
     fn pid(&self) -> Result<Pid> {

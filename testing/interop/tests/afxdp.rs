@@ -316,6 +316,9 @@ fn auto_makes_a_pair_and_takes_it_back() -> Result<()> {
     let second = serve().err().context("a second server took the same pair")?;
     ensure!(format!("{second:#}").contains("has an XDP program already"), "{second:#}");
     answers(&host)?;
+    // Whoever ends a service ends all of its processes: the one that removes the pair has to stay for that.
+    ensure!(server.terminate_children()? == 1, "nobody keeps the pair");
+    std::thread::sleep(Duration::from_millis(50));
     server.stop()?;
     ensure!(host.run("ip link show freeway0").is_err(), "freeway0 is still there");
 
@@ -331,6 +334,34 @@ fn auto_makes_a_pair_and_takes_it_back() -> Result<()> {
     server.stop()?;
     ensure!(host.run("ip link show freeway0").is_err(), "freeway0 is still there");
     Ok(())
+}
+
+/// What the service's unit leaves a server of root's capabilities.
+#[test]
+#[ignore = "needs root and the server's binary: cargo xtask interop"]
+fn the_units_capabilities_are_enough() -> Result<()> {
+    if !privilege::granted_with("afxdp_unit", &["setpriv"]) {
+        return Ok(());
+    }
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging/freeway.service");
+    let unit = std::fs::read_to_string(unit)?;
+    let given =
+        unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).context("the set")?;
+    let names = given.split(' ').map(|name| name.to_lowercase().replacen("cap_", "+", 1));
+    let set = format!("-all,{}", names.collect::<Vec<_>>().join(","));
+    let host = Namespace::new("host")?;
+    // As systemd starts it: root has what the bounding set leaves.
+    let wrapper = ["setpriv", "--bounding-set", &set, "--inh-caps", &set];
+    let server = Server::start_by(&host, &wrapper, &["serve", "--dev", "auto"])?;
+    ensure!(server.ready_line().contains("dev=afxdp:freeway0-xdp"), "{}", server.ready_line());
+    answers(&host)?;
+    server.stop()?;
+    // Without one of them there is something else to serve on.
+    let less = set.replace(",+perfmon", "");
+    let wrapper = ["setpriv", "--bounding-set", &less, "--inh-caps", &less];
+    let server = Server::start_by(&host, &wrapper, &["serve", "--dev", "auto"])?;
+    ensure!(server.ready_line().contains("dev=tap:freeway0"), "{}", server.ready_line());
+    server.stop()
 }
 
 /// The kernel takes a killed process's program off a moment later.
