@@ -47,6 +47,14 @@ pub fn run(root: &Path, with_profile: bool) -> Result<()> {
             .any(|line| line.ends_with(file) || line.ends_with(&file.replace("./lib/", "./usr/lib/")));
         ensure!(is_there, "the package lacks {file}:\n{listed}");
     }
+    // A server whose files are gone would serve on.
+    let before_removal =
+        Command::new("dpkg-deb").arg("--info").arg(&deb).arg("prerm").output().context("dpkg-deb")?;
+    let before_removal = String::from_utf8_lossy(&before_removal.stdout).into_owned();
+    ensure!(
+        before_removal.contains("deb-systemd-invoke stop") && before_removal.contains("freeway.service"),
+        "nobody stops the service before it is removed:\n{before_removal}"
+    );
     println!("{}", deb.display());
     Ok(())
 }
