@@ -1,4 +1,4 @@
-//! Proportional rate reduction (RFC 9937): how much may be sent in fast recovery.
+//! Proportional rate reduction (RFC 6937, with the safe bound of RFC 9937): how much may be sent in fast recovery.
 //!
 //! For every byte that arrives `ssthresh / RecoverFS` bytes are sent, so that the window has come down when the
 //! recovery ends, without a pause and without a burst. Where losses have already brought what is in flight below
@@ -13,12 +13,13 @@ pub(crate) struct Prr {
     delivered: u32,
     /// prr_out: what was sent since.
     out: u32,
-    /// RecoverFS: what was in flight when it began and had not been reported.
+    /// RecoverFS: what was in flight when it began, but for what was sent beyond the window on the first signs of a loss:
+    /// as much has been reported by then as that was (RFC 9937, section 5), and Linux counts the window likewise.
     recover_fs: u32,
 }
 
 impl Prr {
-    /// A recovery begins with `flight` bytes out that had not been reported before the acknowledgment that begins it.
+    /// A recovery begins with `flight` bytes out.
     pub(crate) const fn begin(flight: u32) -> Self {
         Self { delivered: 0, out: 0, recover_fs: flight }
     }

@@ -252,7 +252,7 @@ impl Tcb {
             self.recovery.begin(Phase::Timeout, held.probe.end());
         } else if is_first {
             *events |= Events::FAST_RECOVERY;
-            self.begin_recovery(cx, flight, delivery.bytes);
+            self.begin_recovery(cx, flight);
         }
         if self.recovery.phase() == Phase::Fast {
             let (pipe, ssthresh) = (flight.board.pipe(), self.congestion.ssthresh);
@@ -263,17 +263,14 @@ impl Tcb {
         verdict.wait_us
     }
 
-    /// Fast recovery begins (RFC 6675, section 5, step 4; RFC 9937, section 5), by an acknowledgment that told of
-    /// `delivered` bytes.
-    fn begin_recovery(&mut self, cx: &Context<'_>, flight: &mut Flight, delivered: u32) {
+    /// Fast recovery begins (RFC 6675, section 5, step 4; RFC 6937, section 3).
+    fn begin_recovery(&mut self, cx: &Context<'_>, flight: &mut Flight) {
         // What was sent beyond the window on the first signs of a loss is not counted.
         self.tell_reduction(Some(flight));
         let out = self.in_flight().min(self.congestion.cwnd);
         self.congestion.on_loss(cx.config, Some(&mut flight.epoch), self.full(), out);
         flight.undo = Undo::begin(false);
-        // What was reported before is not delivered once more.
-        let ahead = self.in_flight().saturating_sub(flight.board.sacked());
-        flight.prr = Prr::begin(ahead.saturating_add(delivered));
+        flight.prr = Prr::begin(out);
         self.recovery.begin(Phase::Fast, self.snd_nxt);
     }
 
