@@ -379,17 +379,13 @@ impl Header<'_> {
         if let Some(timestamps) = self.options.only_timestamps()
             && let Some((header, payload)) = bytes.split_first_chunk_mut::<HEADER_LEN_TIMESTAMPS>()
         {
-            let words = self.words(timestamps);
-            let sum = words.into_iter().fold(pseudo.add(payload), Sum::add_u64);
-            write_words(header, words, sum.finish());
+            write_summed(header, self.words(timestamps), pseudo.add(payload));
             return;
         }
         if let Some(options) = self.options.opening()
             && let Some((header, payload)) = bytes.split_first_chunk_mut::<HEADER_LEN_OPENING>()
         {
-            let words = self.opening_words(options);
-            let sum = words.into_iter().fold(pseudo.add(payload), Sum::add_u64);
-            write_words(header, words, sum.finish());
+            write_summed(header, self.opening_words(options), pseudo.add(payload));
             return;
         }
         self.emit(bytes);
@@ -459,6 +455,16 @@ impl Header<'_> {
         segment.set_checksum(0);
         segment.set_urgent(urgent);
     }
+}
+
+/// Writes a header's words, with the checksum of them and of what `rest` sums.
+#[inline(always)]
+fn write_summed<const LEN: usize, const WORDS: usize>(
+    header: &mut [u8; LEN],
+    words: [u64; WORDS],
+    rest: Sum,
+) {
+    write_words(header, words, words.into_iter().fold(rest, Sum::add_u64).finish());
 }
 
 /// Writes a header's words, with its checksum in the third.

@@ -166,8 +166,7 @@ pub fn run(name: &str, plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<Option<
     let mut rng = Rng::new(plan.seed);
     let book = Book::default();
     let (mut nights, mut visited) = (0, Duration::ZERO);
-    let mut first_night: Option<Holdings> = None;
-    let mut resident_kib = (0, 0);
+    let (mut first_night, mut last) = (None::<Holdings>, before.clone());
     while visited < plan.visits {
         let day = plan.day.min(plan.visits.saturating_sub(visited));
         spend(&site, &book, day, &mut rng)?;
@@ -179,7 +178,6 @@ pub fn run(name: &str, plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<Option<
         let now = site.at_rest(NIGHT, Some(&before)).with_context(|| format!("in night {}", nights + 1))?;
         nights += 1;
         let first = first_night.get_or_insert_with(|| now.clone());
-        resident_kib = (first.resident_kib, now.resident_kib);
         ensure!(
             now.resident_kib <= first.resident_kib + DRIFT_KIB,
             "resident memory grew from {} to {} KiB",
@@ -192,8 +190,8 @@ pub fn run(name: &str, plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<Option<
             visited.as_secs(),
             now.resident_kib
         ));
+        last = now;
     }
-    let last = site.at_rest(NIGHT, Some(&before))?;
     let (lost, corrupted) = site.losses();
     site.close()?;
     let mut visits = lock(&book.entries).clone();
@@ -208,7 +206,7 @@ pub fn run(name: &str, plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<Option<
             .iter()
             .find(|(name, _)| name == "tcp.retransmitted")
             .map_or(0, |(_, n)| *n),
-        resident_kib,
+        resident_kib: (first_night.unwrap_or(before).resident_kib, last.resident_kib),
         dropped: accounts::dropped(&last.counters),
     };
     accounts::unexplained(&last.counters).with_context(|| format!("{report}"))?;
