@@ -2,6 +2,7 @@
 //!
 //! Both do the same: a client that lends its packets and a server that copies, one processor each, send back every
 //! frame to where it came from; a handful of frames goes round and round. The figure is what the client receives.
+//! DPDK without huge pages is much slower than with them, so the two are a fair pair only where it has its own.
 
 #![forbid(unsafe_code)]
 
@@ -97,12 +98,14 @@ fn measure(plan: &Plan) -> Result<()> {
     ensure!(plan.cpus.len() == 2, "--cpus takes two processors");
     ensure!(plan.runs > 0 && plan.frames > 0, "nothing to measure");
     let folder = tempfile::tempdir()?;
+    let huge_pages = has_huge_pages();
     let has_dpdk = !plan.alone && Command::new("dpdk-testpmd").arg("-v").output().is_ok();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for run in 0..plan.runs {
         ours.push(freeway(plan, &folder.path().join(format!("freeway{run}.sock")))?);
         if has_dpdk {
-            theirs.push(testpmd(plan, &folder.path().join(format!("dpdk{run}.sock")), run)?);
+            let socket = folder.path().join(format!("dpdk{run}.sock"));
+            theirs.push(testpmd(plan, &socket, run, huge_pages)?);
         }
     }
     let freeway = median(&mut ours);
@@ -113,6 +116,7 @@ fn measure(plan: &Plan) -> Result<()> {
             "{}",
             serde_json::json!({
                 "size_bytes": plan.size, "frames_under_way": plan.frames, "client_copies": plan.copy,
+                "dpdk_huge_pages": huge_pages,
                 "freeway_frames_per_s": freeway, "freeway_frames_per_s_all": ours,
                 "dpdk_frames_per_s": dpdk, "dpdk_frames_per_s_all": theirs, "ratio": ratio,
             })
@@ -127,6 +131,10 @@ fn measure(plan: &Plan) -> Result<()> {
         (Some(dpdk), Some(ratio)) => {
             println!("testpmd  {:.2} (median of {})", dpdk / 1e6, millions(&theirs));
             println!("ratio    {ratio:.2}");
+            if !huge_pages {
+                println!("testpmd ran without huge pages, much slower than with them; for a fair run:");
+                println!("  sysctl vm.nr_hugepages=800 && mount -t hugetlbfs none /dev/hugepages");
+            }
         }
         _ => println!("testpmd  not measured: apt-get install dpdk-dev"),
     }
@@ -249,7 +257,7 @@ fn echo(port: &mut Memif, pool: &PacketPool, span: Duration) {
 }
 
 /// Two testpmd processes, the client with zero copy. What the client received a second.
-fn testpmd(plan: &Plan, socket: &Path, run: usize) -> Result<f64> {
+fn testpmd(plan: &Plan, socket: &Path, run: usize, huge_pages: bool) -> Result<f64> {
     let start = |role: &str, cpu: usize| {
         let zero_copy = if role == "client" && !plan.copy { ",zero-copy=yes" } else { "" };
         // Line by line: it would keep what it says until it ends.
@@ -258,8 +266,15 @@ fn testpmd(plan: &Plan, socket: &Path, run: usize) -> Result<f64> {
         // The main thread sleeps on the processor of the one that forwards.
         command.arg("--lcores").arg(format!("0@{cpu},1@{cpu}"));
         command.args(["--no-pci", "--single-file-segments", "--no-telemetry"]);
-        command.arg(format!("--file-prefix=freeway-bench-{role}-{}-{run}", std::process::id()));
-        command.args(if has_huge_pages() { &["-m", "256"][..] } else { &["--no-huge", "-m", "256"] });
+        if huge_pages {
+            // Nothing is left behind of them, however it ends.
+            command.arg("--in-memory");
+        } else {
+            command
+                .arg("--no-huge")
+                .arg(format!("--file-prefix=freeway-{role}-{}-{run}", std::process::id()));
+        }
+        command.args(["-m", "256"]);
         let device = format!(
             "--vdev=net_memif0,role={role},socket={},socket-abstract=no,id=0{zero_copy}",
             socket.display()
@@ -318,8 +333,12 @@ fn packets(line: &str) -> Result<f64> {
     rest.split_whitespace().next().and_then(|number| number.parse().ok()).context("a number of packets")
 }
 
-/// Whether DPDK can have its own.
+/// Whether DPDK can have its own huge pages: enough are free, and it finds where to map them.
 fn has_huge_pages() -> bool {
+    /// 2 MiB pages of two testpmd processes, and some.
+    const ENOUGH: u64 = 300;
     let free = std::fs::read_to_string("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
-    free.ok().and_then(|text| text.trim().parse::<u64>().ok()).is_some_and(|free| free >= 300)
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
+    free.ok().and_then(|text| text.trim().parse::<u64>().ok()).is_some_and(|free| free >= ENOUGH)
+        && mounts.lines().any(|mount| mount.split(' ').nth(2) == Some("hugetlbfs"))
 }
