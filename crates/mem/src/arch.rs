@@ -1,6 +1,6 @@
 //! What differs between processors: hints to the cache, and the counter of cycles.
 //!
-//! Sources: Intel SDM vol. 2 (PREFETCHT0, RDTSC), AMD APM vol. 3, Arm ARM (PRFM, CNTVCT_EL0). On other processors, and
+//! Sources: Intel SDM vol. 2 (PREFETCHT0, PREFETCHW, RDTSC), AMD APM vol. 3, Arm ARM (PRFM, CNTVCT_EL0). On other processors, and
 //! under Miri, hints do nothing and cycles are nanoseconds.
 
 use std::sync::OnceLock;
@@ -34,6 +34,25 @@ pub fn prefetch_lines<T>(slice: &[T], index: usize, lines: usize) {
 #[inline(always)]
 pub fn prefetch_pointer(address: *const u8) {
     prefetch_address(address);
+}
+
+/// Asks for the cache line at an address, to be written: other cores lose it. Whatever is there: a hint is not an
+/// access.
+#[inline(always)]
+pub fn prefetch_pointer_to_write(address: *const u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: needed for the instruction, which does nothing on the few x86-64 that lack it. It never faults, whatever
+    // the address, and changes nothing one can see.
+    unsafe {
+        core::arch::asm!("prefetchw [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: as in `prefetch_address`.
+    unsafe {
+        core::arch::asm!("prfm pstl1keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    let _ = address;
 }
 
 #[inline(always)]
@@ -124,6 +143,7 @@ mod tests {
         prefetch_index(&values, usize::MAX);
         prefetch_lines(&values, 1 << 40, 4);
         prefetch_pointer(core::ptr::null());
+        prefetch_pointer_to_write(core::ptr::null());
     }
 
     #[test]

@@ -27,9 +27,6 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use crate::config::Trust;
 use crate::reason::Reason;
 
-/// Cache lines of a frame that hold its headers and a short request.
-pub(crate) const HEADER_LINES: usize = 2;
-
 /// `HUGETLBFS_MAGIC` of linux/magic.h.
 const HUGETLBFS: u32 = 0x9584_58f6;
 
@@ -143,12 +140,16 @@ impl Span<'_> {
         self.at
     }
 
-    /// Asks for the first cache lines: a frame's headers and a short request.
+    /// Asks for the frame's first lines, to be read.
     #[inline(always)]
     pub(crate) fn prefetch(&self) {
-        for line in 0..HEADER_LINES {
-            arch::prefetch_pointer(self.at.as_ptr().wrapping_add(line * arch::CACHE_LINE));
-        }
+        first_lines(self.at.as_ptr(), self.len, arch::prefetch_pointer);
+    }
+
+    /// Asks for the lines that the beginning of a frame of `len` bytes will be written to.
+    #[inline(always)]
+    pub(crate) fn prefetch_to_write(&self, len: usize) {
+        first_lines(self.at.as_ptr(), len, arch::prefetch_pointer_to_write);
     }
 
     /// Copies the first bytes out, as many as there are and `into` has room for. They may be any bytes: the peer may
@@ -168,6 +169,15 @@ impl Span<'_> {
         let count = from.len().min(self.len);
         // SAFETY: needed to write memory that others may read meanwhile; as in `copy_to`.
         unsafe { ptr::copy_nonoverlapping(from.as_ptr(), self.at.as_ptr(), count) };
+    }
+}
+
+/// Asks for the cache lines of a frame's headers and of a short request: two at most, and no more than the frame fills.
+#[inline(always)]
+pub(crate) fn first_lines(at: *const u8, len: usize, prefetch: impl Fn(*const u8)) {
+    prefetch(at);
+    if at.addr() % arch::CACHE_LINE + len > arch::CACHE_LINE {
+        prefetch(at.wrapping_add(arch::CACHE_LINE));
     }
 }
 

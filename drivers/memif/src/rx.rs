@@ -12,9 +12,9 @@ use arrayvec::ArrayVec;
 use freeway_mem::{BURST, Packet, PacketPool, RxBurst, arch};
 use freeway_port::PortCounters;
 
-use crate::link::{Buffers, Channel};
+use crate::link::{Buffers, Channel, stride};
 use crate::reason::Reason;
-use crate::region::{HEADER_LINES, Span};
+use crate::region::{Span, first_lines};
 use crate::ring::{Descriptor, Ring};
 
 /// Empty packets are lent when so many are missing, not one by one: the peer's view of the ring stays valid longer.
@@ -84,7 +84,7 @@ impl Rx {
                 let locate = |index, descriptor: &Descriptor| {
                     let length =
                         Some(descriptor.length).filter(|&length| length <= size).ok_or(Reason::Length)?;
-                    let offset = rx_at + ring.slot(index) as u32 * size;
+                    let offset = rx_at + ring.slot(index) as u32 * stride(size);
                     ring.regions().span(0, offset, length).ok_or(Reason::Descriptor)
                 };
                 let taken = copy_out(ring, self.next, waiting, pool, into, counters, locate)?;
@@ -121,7 +121,7 @@ impl Rx {
         let Buffers::Own { rx_at, size, .. } = self.buffers else { return };
         let ring = &self.channel.ring;
         for _ in 0..count {
-            let offset = rx_at + ring.slot(self.lent) as u32 * size;
+            let offset = rx_at + ring.slot(self.lent) as u32 * stride(size);
             let empty = Descriptor { more: false, region: 0, length: size, offset };
             ring.set_descriptor(self.lent, &empty);
             self.lent = self.lent.wrapping_add(1);
@@ -161,7 +161,7 @@ impl Rx {
                 return Err(Reason::Length);
             }
             // The peer wrote it on another core: its headers come while the rest of the burst is gone through.
-            arch::prefetch_lines(packet.data(), 0, HEADER_LINES);
+            first_lines(packet.data().as_ptr(), packet.len(), arch::prefetch_pointer);
             self.next = self.next.wrapping_add(1);
             waiting -= 1;
             if is_same {

@@ -16,7 +16,7 @@ use freeway_mem::{BURST, PacketPool, SharedPacket, TxBurst};
 use freeway_port::PortCounters;
 
 use crate::alarm::Alarm;
-use crate::link::{Buffers, Channel};
+use crate::link::{Buffers, Channel, stride};
 use crate::reason::Reason;
 use crate::region::Span;
 use crate::ring::{Descriptor, Ring};
@@ -80,7 +80,7 @@ impl Tx {
             Buffers::Own { tx_at, size, .. } => {
                 let under_way = self.under_way()?;
                 let room = |index| {
-                    let offset = tx_at + ring.slot(index) as u32 * size;
+                    let offset = tx_at + ring.slot(index) as u32 * stride(size);
                     let descriptor = Descriptor { more: false, region: 0, length: size, offset };
                     let span = ring.regions().span(0, offset, size).ok_or(Reason::Descriptor)?;
                     Ok((span, descriptor))
@@ -257,9 +257,9 @@ fn copy_in<'a>(
     room: impl Fn(u16) -> Result<(Span<'a>, Descriptor), Reason>,
 ) -> Result<u16, Reason> {
     let mut rooms: ArrayVec<(Span<'_>, Descriptor), BURST> = ArrayVec::new();
-    for n in 0..free.min(from.len() as u16) {
+    for (n, packet) in (0..free).zip(from.iter()) {
         let (span, descriptor) = room(next.wrapping_add(n))?;
-        span.prefetch();
+        span.prefetch_to_write(packet.len());
         if rooms.try_push((span, descriptor)).is_err() {
             break;
         }
