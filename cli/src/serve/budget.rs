@@ -27,8 +27,8 @@ impl Budget {
         let cores = plan.cpus.len() as u64;
         let stack = &plan.host.stack;
         let arena = plan.host.arena_bytes::<State>() as u64;
-        let buffers = u64::from(stack.pool.buffers) * u64::from(stack.pool.buffer_size);
-        let large = u64::from(stack.large_pool.buffers) * u64::from(stack.large_pool.buffer_size);
+        let buffers = u64::from(stack.pool.buffers) * stack.pool.stride() as u64;
+        let large = u64::from(stack.large_pool.buffers) * stack.large_pool.stride() as u64;
         let connections = u64::from(stack.max_connections) * stack.connection_bytes::<State>();
         let flights = u64::from(stack.max_flights) * FLIGHT + u64::from(stack.max_wide_flights) * WIDE_FLIGHT;
         let tables = arena.saturating_sub(buffers + large + connections + flights);

@@ -353,10 +353,11 @@ fn host(settings: &Settings, cores: usize, problems: &mut Problems) -> Option<Ho
     let mtu = settings.interfaces.iter().map(|interface| interface.mtu).max().unwrap_or(1_500);
     let frame = u32::from(mtu) + u32::from(stack.pool.headroom) + 64;
     stack.pool.buffer_size = stack.pool.buffer_size.max(frame.next_power_of_two());
-    stack.pool.shared = settings
-        .interfaces
-        .iter()
-        .any(|interface| matches!(&interface.device.device, Device::Memif(spec) if spec.lends()));
+    let any =
+        |is: fn(&Device) -> bool| settings.interfaces.iter().any(|interface| is(&interface.device.device));
+    stack.pool.shared = any(|device| matches!(device, Device::Memif(spec) if spec.lends()));
+    // As the host does it; said here, too, the budget counts the bytes that are mapped.
+    stack.pool.spread = !any(|device| matches!(device, Device::Auto | Device::Afxdp(_)));
     if !stack.pool.buffer_size.is_power_of_two() {
         problems.note("stack.buffer_size", format!("{} is no power of two", stack.pool.buffer_size));
         return None;

@@ -129,6 +129,10 @@ impl Interface {
         self
     }
 
+    fn wants_packed_buffers(&self) -> bool {
+        self.port.info().capabilities.packed_buffers
+    }
+
     /// Also sends what arrives by `relay`, from a core that has no queue of this device.
     #[must_use]
     pub fn relay(mut self, relay: Relay) -> Self {
@@ -218,7 +222,9 @@ impl HostConfig {
         app: A,
         interfaces: impl IntoIterator<Item = Interface>,
     ) -> Result<Core<A>, HostError> {
-        let config = self.for_core(&mailboxes);
+        let interfaces: Vec<_> = interfaces.into_iter().collect();
+        let mut config = self.for_core(&mailboxes);
+        config.pool.spread &= !interfaces.iter().any(Interface::wants_packed_buffers);
         config.check().map_err(StackError::from)?;
         let mut stack = self.stack(&config, now)?;
         let mut attachments = Vec::new();

@@ -43,6 +43,9 @@ pub struct Capabilities {
     pub tx_checksum: bool,
     /// How received frames were spread over the device's queues.
     pub steering: Steering,
+    /// Whether buffers must lie side by side, at multiples of their size, because the device computes a buffer from an
+    /// address (AF_XDP's chunks). Default false: a pool may [spread](freeway_mem::PoolConfig::spread) them.
+    pub packed_buffers: bool,
 }
 
 /// What a port knows of the checksums of the frames it receives.

@@ -181,7 +181,12 @@ impl Shared {
             mac: self.link.mac.unwrap_or_default(),
             mtu: u16::try_from(self.link.mtu).unwrap_or(u16::MAX),
             // A queue is chosen by a hash that is not ours.
-            capabilities: Capabilities { rx_checksum, tx_checksum: false, steering: Steering::Software },
+            capabilities: Capabilities {
+                rx_checksum,
+                tx_checksum: false,
+                steering: Steering::Software,
+                packed_buffers: true,
+            },
             ..PortInfo::new(self.link.name.clone())
         }
     }

@@ -485,6 +485,11 @@ const fn split(descriptor: &XdpDesc, shift: u32) -> (u32, usize, usize) {
 /// The size of the chunks that a pool is cut into, in bytes, if it is fit for frames so long.
 fn chunk_of(pool: &PacketPool, frame_max: usize, has_fragments: bool) -> io::Result<u32> {
     let buffer = pool.buffer_size();
+    if pool.stride() != buffer {
+        return Err(io::Error::other(
+            "AF_XDP needs packet buffers side by side: make the pool with `spread: false`",
+        ));
+    }
     let chunk = buffer.min(CHUNK_MAX);
     let room = if has_fragments {
         buffer as usize - usize::from(pool.headroom()).min(buffer as usize)

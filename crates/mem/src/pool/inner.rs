@@ -1,7 +1,7 @@
 //! What all handles and packets of a pool share.
 //!
 //! ```text
-//!   Inner  0 │ buffers │ free │ holders │ free_len │ home │ low_water │ shift │ id │ capacity │ reach │ headroom │ …
+//!   Inner  0 │ buffers │ free │ holders │ free_len │ home │ low_water │ stride │ id │ capacity │ reach │ headroom │ …
 //!         64 │ handles │ mapping
 //!
 //!   arena: free list         │ 7 │ 3 │ 0 │ … │   │   │      u32 each; `free_len` are free, the last goes first
@@ -53,7 +53,7 @@ impl Holders {
 /// The pool. Cells, because all handles and packets of one thread share it.
 #[repr(C, align(64))]
 pub(super) struct Inner {
-    /// `capacity << shift` bytes.
+    /// `capacity * stride` bytes.
     buffers: NonNull<u8>,
     /// `capacity` indices, of which the first `free_len` are meaningful, all different.
     free: NonNull<u32>,
@@ -63,8 +63,8 @@ pub(super) struct Inner {
     /// The length of the free list at which the pool is taken down: [`NEVER`] while handles exist, then `capacity`.
     home: Cell<u32>,
     low_water: Cell<u32>,
-    /// The binary logarithm of the buffers' size.
-    shift: u32,
+    /// From a buffer to the next, in bytes.
+    stride: u32,
     id: NonZeroU32,
     capacity: u32,
     /// Where a packet's data must end at the latest.
@@ -72,6 +72,7 @@ pub(super) struct Inner {
     headroom: u16,
     failures: Cell<u64>,
     handles: Cell<usize>,
+    buffer_size: u32,
     /// The buffers' memory, if it is not the arena's.
     own: Option<Mapping>,
     /// Keeps the memory that the pointers lead to.
@@ -89,7 +90,7 @@ impl Inner {
         let free = arena.carve(free.0, free.1)?.cast::<u32>();
         let holders = arena.carve(holders.0, holders.1)?.cast::<Holders>();
         let in_arena = arena.carve(buffers.0, buffers.1)?;
-        let bytes = config.buffers as usize * config.buffer_size as usize;
+        let bytes = config.buffers as usize * config.stride();
         let own = if config.shared { Some(Mapping::sealed(bytes, "freeway packets")?) } else { None };
         let buffers = own.as_ref().map_or(in_arena, Mapping::base);
         for depth in 0..config.buffers {
@@ -107,13 +108,14 @@ impl Inner {
             free_len: Cell::new(config.buffers),
             home: Cell::new(NEVER),
             low_water: Cell::new(config.buffers),
-            shift: config.buffer_size.trailing_zeros(),
+            stride: config.stride() as u32,
             id,
             capacity: config.buffers,
             reach: config.buffer_size.min(OFFSET_MAX),
             headroom: config.headroom,
             failures: Cell::new(0),
             handles: Cell::new(1),
+            buffer_size: config.buffer_size,
             own,
             mapping: arena.mapping().clone(),
         };
@@ -352,7 +354,11 @@ impl Inner {
     }
 
     pub(super) const fn buffer_size(&self) -> u32 {
-        1 << self.shift
+        self.buffer_size
+    }
+
+    pub(super) const fn stride(&self) -> u32 {
+        self.stride
     }
 
     pub(super) const fn capacity(&self) -> u32 {
@@ -377,7 +383,7 @@ impl Inner {
     /// Where a place's data begins, in bytes behind the first buffer.
     #[inline(always)]
     pub(super) const fn region_offset(&self, place: Place) -> usize {
-        ((place.index() as usize) << self.shift) + place.offset()
+        place.index() as usize * self.stride as usize + place.offset()
     }
 
     /// The first byte of the first buffer.

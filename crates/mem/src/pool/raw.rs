@@ -8,7 +8,7 @@ use super::PacketPool;
 use super::packet::Packet;
 use super::place::{LEN_MAX, OFFSET_MAX, Place};
 
-/// Where a pool's buffers lie: buffer `n` begins `n * buffer_size` bytes from the base.
+/// Where a pool's buffers lie: buffer `n` begins `n` [strides](PacketPool::stride) from the base.
 #[derive(Clone, Copy, Debug)]
 pub struct BufferMemory<'a> {
     /// The first byte of buffer 0, on a 4 KiB page. It is there as long as the pool is.
@@ -66,7 +66,7 @@ impl PacketPool {
     /// Where the buffers lie.
     #[inline]
     pub fn memory(&self) -> BufferMemory<'_> {
-        let bytes = self.capacity() as usize * self.buffer_size() as usize;
+        let bytes = self.capacity() as usize * self.stride() as usize;
         let file = self.inner().buffer_file().map(|(file, bytes)| BufferFile { file, bytes });
         BufferMemory { base: self.inner().buffers(), bytes, file }
     }
@@ -140,9 +140,9 @@ mod tests {
         let second = second.share();
         assert!(pool.is_same(&pool.clone()) && !pool.is_same(&other));
         assert!(pool.owns(&second) && !other.owns(&second));
-        assert_eq!(second.region_offset(), 2_048 + 128);
+        assert_eq!(second.region_offset(), 2_048 + 64 + 128);
         let memory = pool.memory();
-        assert_eq!(memory.bytes, 4 * 2_048);
+        assert_eq!(memory.bytes, 4 * (2_048 + 64));
         assert_eq!(second.data().as_ptr().addr() - memory.base.as_ptr().addr(), second.region_offset());
     }
 }

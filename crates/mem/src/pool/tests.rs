@@ -448,22 +448,36 @@ fn shared_buffers_lie_in_a_file_of_their_own() {
     let mut packets: Vec<_> = (0..16_u8).map(|number| packet(&pool, &[number; 9])).collect();
     // SAFETY: needed to see the file as another process would. Nobody writes to it.
     let shared = unsafe { pool.memory().file() }.unwrap();
-    assert!(pool.memory().is_shared() && pool.memory().bytes == 16 * 256 && shared.bytes >= 16 * 256);
+    assert!(pool.memory().is_shared() && pool.memory().bytes == 16 * 320 && shared.bytes >= 16 * 320);
     for (number, packet) in (0..).zip(&mut packets) {
         packet.trim_front(1);
-        assert_eq!(packet.region_offset(), packet.buffer() as usize * 256 + 32 + 1);
+        assert_eq!(packet.region_offset(), packet.buffer() as usize * 320 + 32 + 1);
         let mut bytes = [0; 8];
         rustix::io::pread(shared.file, &mut bytes, packet.region_offset() as u64).unwrap();
         assert_eq!(bytes, [number; 8]);
     }
     let last = packets.remove(15).share();
-    assert_eq!(last.region_offset(), last.buffer() as usize * 256 + 33);
+    assert_eq!(last.region_offset(), last.buffer() as usize * 320 + 33);
     assert!(pool.owns(&last) && !self::pool(&config).owns(&last));
     // Nobody who has the file can take the memory away.
     assert_eq!(rustix::fs::ftruncate(shared.file, 0), Err(rustix::io::Errno::PERM));
     drop(packets);
     drop(pool);
     assert_eq!(last.data(), [15; 8]);
+}
+
+#[test]
+fn buffers_lie_side_by_side_or_a_line_apart() {
+    for (spread, stride) in [(false, 256), (true, 320)] {
+        let pool = pool(&PoolConfig { spread, ..config(3) });
+        assert_eq!((pool.buffer_size(), pool.stride()), (256, stride));
+        let packets: Vec<_> = (0..3).map(|_| packet(&pool, &[7; 224])).collect();
+        for (number, packet) in packets.iter().enumerate() {
+            assert_eq!(packet.region_offset(), number * stride as usize + 32);
+            assert_eq!((packet.tailroom(), packet.data()), (0, &[7; 224][..]));
+        }
+        assert_eq!(pool.memory().bytes, 3 * stride as usize);
+    }
 }
 
 #[test]

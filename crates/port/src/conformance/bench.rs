@@ -131,6 +131,7 @@ pub fn pool_for(info: &PortInfo, buffers: u32) -> PacketPool {
         buffers,
         buffer_size: longest.next_power_of_two() as u32,
         headroom,
+        spread: !info.capabilities.packed_buffers,
         ..PoolConfig::default()
     })
 }

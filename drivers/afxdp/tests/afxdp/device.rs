@@ -99,11 +99,15 @@ fn what_cannot_be_had_is_refused_with_what_would_help() {
         let device = Device::open(whole()).unwrap();
 
         let mut port = device.divide(1).remove(0).into_port();
-        let short = freeway_mem::PoolConfig { buffers: 64, buffer_size: 1_024, ..Default::default() };
-        let layout = freeway_mem::ArenaLayout::new().pool(&short);
-        let short = PacketPool::new(&mut freeway_mem::Arena::heap(layout.bytes()).unwrap(), &short).unwrap();
-        let refused = port.attach(&short).unwrap_err().to_string();
-        assert!(refused.contains("2048 at least"), "{refused}");
+        let spread = freeway_mem::PoolConfig { buffers: 64, ..Default::default() };
+        let short = freeway_mem::PoolConfig { buffer_size: 1_024, spread: false, ..spread };
+        for (unfit, help) in [(short, "2048 at least"), (spread, "`spread: false`")] {
+            let layout = freeway_mem::ArenaLayout::new().pool(&unfit);
+            let pool =
+                PacketPool::new(&mut freeway_mem::Arena::heap(layout.bytes()).unwrap(), &unfit).unwrap();
+            let refused = port.attach(&pool).unwrap_err().to_string();
+            assert!(refused.contains(help), "{refused}");
+        }
         drop(pair);
     });
 }
