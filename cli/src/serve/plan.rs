@@ -349,6 +349,11 @@ fn host(settings: &Settings, cores: usize, problems: &mut Problems) -> Option<Ho
         &settings.http.service,
         &settings.cache.service,
     ];
+    // Their connections have a timer each, far ahead.
+    let http = &settings.http;
+    stack.application_timers = !http.service.ports.is_empty()
+        || !http.tls_ports.is_empty()
+        || settings.cache.config.idle_timeout > 0;
     stack.count_peers = services.iter().any(|service| service.connections_per_address > 0);
     let mtu = settings.interfaces.iter().map(|interface| interface.mtu).max().unwrap_or(1_500);
     let frame = u32::from(mtu) + u32::from(stack.pool.headroom) + 64;

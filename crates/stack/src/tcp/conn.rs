@@ -411,7 +411,7 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
         if let Some(connection) = self.stack.tcp.connections.slot_mut(self.index) {
             connection.socket.timer = wait.map_or(Tick::NEVER, |wait| Tick::at_or_after(now + wait));
         }
-        self.stack.tcp.rearm(now, self.index);
+        self.stack.tcp.rearm_application(now, self.index);
     }
 
     /// What TCP knows of the connection: all that Linux tells in TCP_INFO, as far as it has a meaning here.

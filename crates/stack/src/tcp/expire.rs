@@ -1,7 +1,8 @@
-//! Deadlines: one timer a connection, armed for its soonest.
+//! Deadlines: one timer a connection, armed for its soonest, or one for TCP and one for the application.
 //!
-//! That one changes with almost every segment, mostly to a later time or to none, which costs the wheel a write to
-//! the timer's own line, asked for with the connection's.
+//! TCP's changes with almost every segment, mostly to a later time or to none, which costs the wheel a write to
+//! the timer's own line, asked for with the connection's. An application's that is far ahead would draw a shared one
+//! there after each request, and the next request back.
 
 use freeway_base::Instant;
 use freeway_tcp::{Context, Held, SynTimeout};
@@ -32,12 +33,26 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         if socket.flags.contains(Flags::DETACHED) {
             return;
         }
-        let timer = (socket.timer != Tick::NEVER).then(|| socket.timer.instant(now));
+        let is_shared = self.application_timers.is_none();
+        let timer = (is_shared && socket.timer != Tick::NEVER).then(|| socket.timer.instant(now));
         match tcb.next_deadline(now).into_iter().chain(timer).min() {
             Some(deadline) => self.wheel.arm(index, deadline),
             None => {
                 self.wheel.cancel(index);
             }
+        }
+    }
+
+    /// Tells the wheel when the application is to hear of its timer.
+    #[inline]
+    pub(crate) fn rearm_application(&mut self, now: Instant, index: u32) {
+        let Some(first) = self.application_timers else { return self.rearm(now, index) };
+        let Some(connection) = self.connections.slot(index) else { return };
+        let socket = &connection.socket;
+        if socket.timer == Tick::NEVER || socket.flags.contains(Flags::DETACHED) {
+            self.wheel.cancel(first + index);
+        } else {
+            self.wheel.arm(first + index, socket.timer.instant(now));
         }
     }
 
@@ -48,7 +63,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         while done < limit
             && let Some(id) = self.wheel.pop_due(now)
         {
-            self.prefetch(id);
+            self.prefetch(self.owner(id));
             let due = core::mem::replace(&mut coming[done % AHEAD], id);
             done += 1;
             self.timer(now, net, due);
@@ -68,8 +83,17 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         match id.checked_sub(self.connections.capacity()) {
             None => self.connection_timer(now, net, id),
             Some(_) if id == NONE => {}
+            Some(_) if self.owner(id) != id => {
+                self.connection_timer(now, net, self.owner(id));
+                self.rearm_application(now, self.owner(id));
+            }
             Some(index) => self.half_open_due(now, net, index),
         }
+    }
+
+    /// The connection whose application's timer has the number `id`; the number itself if it is another timer's.
+    fn owner(&self, id: u32) -> u32 {
+        self.application_timers.and_then(|first| id.checked_sub(first)).unwrap_or(id)
     }
 
     fn connection_timer(&mut self, now: Instant, net: &mut Net, index: u32) {

@@ -137,6 +137,9 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         let hash = self.hash(net, &key);
         self.flows.remove(hash, Slot::Connection(index).pack());
         self.wheel.cancel(index);
+        if let Some(first) = self.application_timers {
+            self.wheel.cancel(first + index);
+        }
         self.raise(index, Flags::CLOSED);
     }
 

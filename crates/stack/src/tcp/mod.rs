@@ -229,6 +229,8 @@ pub(crate) struct TcpHost<S: Copy + Default + 'static> {
     baker: Baker,
     destinations: Destinations,
     pub(crate) wheel: Wheel,
+    /// The wheel's number for the first connection's application timer, if those are apart from TCP's.
+    pub(crate) application_timers: Option<u32>,
     pub(crate) store: Store,
     pub(crate) listeners: Listeners,
     /// Receive buffers being measured.
@@ -306,6 +308,8 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             baker: Baker::new(config.sequence_key, config.fast_open_key),
             destinations: Destinations::new(config.max_fast_open_servers, config.flow_key),
             wheel: Wheel::new(arena, config.timers(), now)?,
+            application_timers: (config.application_timers)
+                .then_some(config.max_connections + config.max_syn_received),
             store: Store::new(arena, config, pool, large)?,
             listeners: Listeners::with_classes(config.max_classes),
             tuning: Tuning::new(config.tuned_connections),
