@@ -134,7 +134,7 @@ fn timers_come_when_they_were_set(apart: bool) {
     let rings = rings.borrow();
     assert_eq!(rings.len(), WAITS.len(), "{rings:?}");
     for (&(port, at), wait) in rings.iter().zip(WAITS) {
-        due = due + wait;
+        due += wait;
         assert_eq!(port, rings[0].0, "the connection that is gone has no timer");
         assert!(at >= due && at <= due + LATE, "due at {due:?}, came at {at:?}");
         due = at;
