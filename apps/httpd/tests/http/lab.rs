@@ -145,10 +145,12 @@ impl Plan {
 
     pub fn start_with(self, feed: freeway_httpd::Feed) -> Lab {
         let (left, right) = pipe(&PipeConfig::default()).unwrap();
-        let host = HostConfig::new(Secrets::from_seed(Seed(1)))
+        let mut host = HostConfig::new(Secrets::from_seed(Seed(1)))
             .max_connections(256)
             .buffers(self.buffers)
             .memory(Memory::Heap);
+        // As `freeway serve` has it: every connection has a timer far ahead.
+        host.stack.application_timers = true;
         let now = Instant::from_secs(1_000);
         let parts = Parts {
             feed,
