@@ -14,7 +14,7 @@ use crate::application::{Application, Ended};
 use crate::config::{ConfigError, StackConfig};
 use crate::net::{IfaceId, Ingress, Net, NetCounters};
 use crate::tcp::list::Which;
-use crate::tcp::record::Flags;
+use crate::tcp::record::{Flags, Live as _};
 use crate::tcp::{
     Conn, ConnId, ConnectConfig, ConnectError, Lent, ListenConfig, ListenError, ListenerId, ListenerReport,
     TcpCounters, TcpHost,
@@ -175,7 +175,7 @@ impl<S: Copy + Default + 'static> Stack<S> {
     }
 
     fn dispatch_connection<A: Application<Conn = S>>(&mut self, app: &mut A, index: u32) {
-        let Some(connection) = self.tcp.connections.get_mut(index) else { return };
+        let Some(connection) = self.tcp.connections.live_mut(index) else { return };
         let flags = connection.socket.flags;
         connection.socket.flags.remove(Flags::EVENTS.difference(Flags::CLOSED));
         let stalled = !flags.contains(Flags::DETACHED) && flags.contains(Flags::STALLED);
@@ -210,7 +210,7 @@ impl<S: Copy + Default + 'static> Stack<S> {
 
     /// Clears the wish for room; false when there is none (any more).
     fn take_want(&mut self, index: u32) -> bool {
-        self.tcp.connections.get_mut(index).is_some_and(|connection| {
+        self.tcp.connections.live_mut(index).is_some_and(|connection| {
             let wanted = connection.socket.flags.contains(Flags::WANTS_ROOM);
             connection.socket.flags.remove(Flags::WANTS_ROOM);
             wanted
@@ -219,7 +219,7 @@ impl<S: Copy + Default + 'static> Stack<S> {
 
     /// Tells the application of a connection's end, unless it still has bytes to read.
     fn dispatch_end<A: Application<Conn = S>>(&mut self, app: &mut A, index: u32) {
-        let Some(connection) = self.tcp.connections.get(index) else { return };
+        let Some(connection) = self.tcp.connections.live(index) else { return };
         let socket = &connection.socket;
         if !socket.flags.contains(Flags::CLOSED) || self.tcp.store.rx_bytes(socket.queues) > 0 {
             return;
@@ -339,7 +339,7 @@ impl<S: Copy + Default + 'static> Stack<S> {
 
     /// A handle on a connection, while it lives.
     pub fn conn(&mut self, id: ConnId) -> Option<Conn<'_, S>> {
-        let connection = self.tcp.connections.get(id.index)?;
+        let connection = self.tcp.connections.live(id.index)?;
         if connection.socket.serial == id.serial { Some(Conn::new(self, id.index)) } else { None }
     }
 

@@ -12,7 +12,7 @@ use super::gate::{Overflow, Shed};
 use super::input::Arriving;
 use super::key::FlowKey;
 use super::peers::Peers;
-use super::record::{Flags, Notes};
+use super::record::{Flags, Live as _, Notes};
 use crate::net::{Hop, Net};
 
 impl<S: Copy + Default + 'static> TcpHost<S> {
@@ -112,7 +112,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         if self.peers.as_mut().is_some_and(|peers| peers.add(key.remote())) {
             notes |= Notes::PEER;
         }
-        if let Some(connection) = self.connections.get_mut(index) {
+        if let Some(connection) = self.connections.live_mut(index) {
             connection.socket.notes |= notes;
         }
         self.raise(index, Flags::ACCEPTED);
@@ -121,7 +121,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
 
     /// The application has handled a connection that it was told of: it waits no more.
     pub(crate) fn handled(&mut self, index: u32) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(connection) = self.connections.live_mut(index) else { return };
         let was_waiting = connection.socket.notes.contains(Notes::WAITING);
         connection.socket.notes.remove(Notes::WAITING | Notes::DEFERRED);
         if was_waiting && let Some(gate) = self.listeners.gate_mut(connection.socket.profile) {
@@ -131,14 +131,14 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
 
     /// The application puts a connection off that it was told of.
     pub(crate) fn defer(&mut self, index: u32) {
-        if let Some(connection) = self.connections.get_mut(index) {
+        if let Some(connection) = self.connections.live_mut(index) {
             connection.socket.notes.insert(Notes::DEFERRED);
         }
     }
 
     /// The application's `accepted` has run.
     pub(crate) fn after_accepted(&mut self, index: u32) {
-        if self.connections.get(index).is_some_and(|c| !c.socket.notes.contains(Notes::DEFERRED)) {
+        if self.connections.live(index).is_some_and(|c| !c.socket.notes.contains(Notes::DEFERRED)) {
             self.handled(index);
         }
     }
@@ -147,7 +147,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     pub(crate) fn leave(&mut self, index: u32) {
         self.handled(index);
         self.leave_fast_open(Instant::ZERO, index, false);
-        let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(connection) = self.connections.live_mut(index) else { return };
         let (notes, key) = (connection.socket.notes, connection.socket.key);
         if notes.contains(Notes::OPEN)
             && let Some(gate) = self.listeners.gate_mut(connection.socket.profile)

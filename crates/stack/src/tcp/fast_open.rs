@@ -16,7 +16,7 @@ use super::TcpHost;
 use super::input::Arriving;
 use super::jar::derive;
 use super::key::FlowKey;
-use super::record::Notes;
+use super::record::{Live as _, Notes};
 use crate::net::{Hop, Net};
 
 /// A listener's Fast Open.
@@ -223,7 +223,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             let mut hop = hop;
             self.send_control(cx.now, net, (&key, Some(profile)), &mut hop, &syn_ack);
         }
-        if let Some(connection) = self.connections.get_mut(index) {
+        if let Some(connection) = self.connections.live_mut(index) {
             connection.socket.notes.insert(Notes::FAST_OPEN);
         }
         if let Some(gate) = self.listeners.gate_mut(profile) {
@@ -246,7 +246,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
 
     /// The peer of an active open that tries Fast Open.
     fn fast_open_peer(&self, index: u32) -> Option<IpAddr> {
-        let connection = self.connections.get(index)?;
+        let connection = self.connections.live(index)?;
         let profile = self.listeners.profiles.get(usize::from(connection.socket.profile))?;
         profile.fast_open.then(|| connection.socket.key.remote())
     }
@@ -286,7 +286,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         (in_syn, acked): (u32, u32),
     ) {
         let Some(peer) = self.fast_open_peer(index) else { return };
-        let Some(connection) = self.connections.get(index) else { return };
+        let Some(connection) = self.connections.live(index) else { return };
         let Some(profile) = self.listeners.profiles.get(usize::from(connection.socket.profile)) else {
             return;
         };
@@ -310,7 +310,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
 
     /// A Fast Open connection's handshake is over, or the connection is.
     pub(crate) fn leave_fast_open(&mut self, now: Instant, index: u32, was_reset: bool) -> bool {
-        let Some(connection) = self.connections.get_mut(index) else { return false };
+        let Some(connection) = self.connections.live_mut(index) else { return false };
         if !connection.socket.notes.contains(Notes::FAST_OPEN) {
             return false;
         }

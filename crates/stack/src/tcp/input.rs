@@ -19,7 +19,7 @@ use super::TcpHost;
 use super::gaps::Inserted;
 use super::key::FlowKey;
 use super::list::Which;
-use super::record::{Connection, Flags, Socket};
+use super::record::{Connection, Flags, Live as _, Socket};
 use super::slot::Slot;
 use super::tuning::Tuning;
 use crate::net::plain::Plain;
@@ -351,7 +351,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     /// What of a segment that closes a gap was held behind it already (RFC 2883, section 4.2).
     #[cold]
     fn overlap(&self, index: u32, block: (SeqNumber, SeqNumber)) -> Option<(SeqNumber, SeqNumber)> {
-        self.store.rx_overlap(self.connections.get(index)?.socket.queues, block)
+        self.store.rx_overlap(self.connections.live(index)?.socket.queues, block)
     }
 
     /// Tells the peer at once that it has sent `block` twice (RFC 2883), so that it knows how it came to that.

@@ -14,7 +14,7 @@ use freeway_wire::tcp::SeqNumber;
 use super::TcpHost;
 use super::key::FlowKey;
 use super::list::Which;
-use super::record::{Connection, Flags, Socket};
+use super::record::{Connection, Flags, Live as _, Socket};
 use super::slot::Slot;
 use crate::application::CloseReason;
 use crate::net::{Hop, Net};
@@ -219,7 +219,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     /// Gives a connection's place back, after the application has heard of its end.
     pub(crate) fn release(&mut self, index: u32) -> Option<S> {
         self.leave(index);
-        let connection = self.connections.get_mut(index)?;
+        let connection = self.connections.live_mut(index)?;
         self.store.clear(&mut connection.socket.queues);
         let (app, profile) = (connection.app, connection.socket.profile);
         self.listeners.let_go(profile);

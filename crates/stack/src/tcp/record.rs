@@ -17,6 +17,7 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use bitflags::bitflags;
 use freeway_base::Instant;
+use freeway_collections::Slab;
 use freeway_tcp::Tcb;
 
 use super::NONE;
@@ -37,7 +38,34 @@ impl<S: Default> Connection<S> {
     /// What a vacant place of the table holds.
     pub(crate) fn vacant() -> Self {
         let key = FlowKey::new(0, 0, IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-        Self { tcb: Tcb::vacant(), socket: Socket::new(key, 0, Hop::UNRESOLVED, 0), app: S::default() }
+        let mut socket = Socket::new(key, 0, Hop::UNRESOLVED, 0);
+        socket.flags.insert(Flags::DETACHED);
+        Self { tcb: Tcb::vacant(), socket, app: S::default() }
+    }
+}
+
+/// Which places of the table hold a connection, as the records themselves tell: what was taken out of the table was
+/// [`DETACHED`](Flags::DETACHED) before. Only for those the table's own bits are asked, which lie elsewhere, so that of ten
+/// million connections one more line would have to come from memory.
+pub(crate) trait Live<S> {
+    /// The connection at `index`; `None` if the place is vacant.
+    fn live(&self, index: u32) -> Option<&Connection<S>>;
+
+    /// The same, to be changed.
+    fn live_mut(&mut self, index: u32) -> Option<&mut Connection<S>>;
+}
+
+impl<S: Copy + 'static> Live<S> for Slab<Connection<S>> {
+    #[inline]
+    fn live(&self, index: u32) -> Option<&Connection<S>> {
+        let connection = self.slot(index)?;
+        let is_live = !connection.socket.flags.contains(Flags::DETACHED) || self.contains(index);
+        is_live.then_some(connection)
+    }
+
+    #[inline]
+    fn live_mut(&mut self, index: u32) -> Option<&mut Connection<S>> {
+        if self.live(index).is_some() { self.slot_mut(index) } else { None }
     }
 }
 

@@ -4,6 +4,7 @@
 
 use alloc::vec::Vec;
 
+use super::record::Live as _;
 use super::{Connection, TcpHost};
 use crate::net::IcmpKind;
 
@@ -51,7 +52,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     /// An ICMP error that TCP believes, and that ends nothing.
     #[cold]
     pub(crate) fn note_trouble(&mut self, index: u32, kind: IcmpKind) {
-        let Some(Connection { socket, .. }) = self.connections.get(index) else { return };
+        let Some(Connection { socket, .. }) = self.connections.live(index) else { return };
         if self.troubles.note((index, socket.serial), kind) {
             self.counters.path_errors += 1;
             self.raise(index, super::record::Flags::empty());
@@ -66,7 +67,7 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
         if self.troubles.waiting.is_empty() {
             return None;
         }
-        let serial = self.connections.get(index)?.socket.serial;
+        let serial = self.connections.live(index)?.socket.serial;
         self.troubles.take((index, serial))
     }
 }
