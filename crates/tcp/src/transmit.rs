@@ -176,7 +176,11 @@ impl Tcb {
             // doubling while the window stays closed. Or what was sent again was still on somebody's mind; what is sent
             // now has a time-out of its own.
             self.marks.remove(Marks::PERSIST | Marks::RESEND_ARMED);
-        } else if self.resend_at.elapsed(cx.now) > self.timeout(cx.config) {
+            return;
+        }
+        // No time-out is shorter than that, and most pauses are.
+        let pause = self.resend_at.elapsed(cx.now);
+        if pause > cx.config.rto_min.min(cx.config.rto_max) && pause > self.timeout(cx.config) {
             let mss = self.full();
             self.congestion.after_idle(cx.config, flight.map(|flight| &mut flight.epoch), mss);
         }

@@ -89,12 +89,8 @@ impl<P: Protocol> Common<P> {
         write: impl Fn(&mut P, &mut [u8]) -> usize,
     ) -> bool {
         let most = self.protocol.request_max();
-        if conn.send_room() < most {
-            conn.want_room();
-            return false;
-        }
         let len = if most <= conn.mss() {
-            let Some(mut packet) = conn.reserve() else { return false };
+            let Some(mut packet) = conn.reserve_for(most) else { return false };
             let Some(room) = packet.append(most) else { return false };
             let len = write(&mut self.protocol, room);
             packet.truncate(len);
@@ -102,6 +98,9 @@ impl<P: Protocol> Common<P> {
                 return false;
             }
             len
+        } else if conn.send_room() < most {
+            conn.want_room();
+            return false;
         } else {
             let len = write(&mut self.protocol, &mut self.scratch);
             // What there is room for and no buffer breaks the request off; the connection is of no more use.

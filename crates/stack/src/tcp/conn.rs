@@ -267,7 +267,12 @@ impl<'a, S: Copy + Default + 'static> Conn<'a, S> {
 
     /// A frame to write payload into, at most [`mss`](Conn::mss) bytes of it; `None` when there is no room.
     pub fn reserve(&mut self) -> Option<Packet> {
-        let has_room = self.send_room() > 0;
+        self.reserve_for(1)
+    }
+
+    /// The same; `None` also when there is no room for `len` bytes of payload.
+    pub fn reserve_for(&mut self, len: usize) -> Option<Packet> {
+        let has_room = self.send_room() >= len.max(1);
         let packet = if has_room { self.stack.tcp.store.pool.alloc() } else { None };
         if packet.is_none() {
             self.after_write(true);

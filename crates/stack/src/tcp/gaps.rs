@@ -303,7 +303,13 @@ impl Store {
     /// Moves held items that continue the stream at `rcv_nxt` to the readable part.
     ///
     /// Returns how many bytes further the stream is in order now, and whether a FIN stands behind them.
+    #[inline]
     pub(crate) fn rx_fill(&mut self, list: &mut ListId, rcv_nxt: u32) -> (u32, bool) {
+        let holds_some = self.queues.slot(*list).is_some_and(|queues| queues.rx_out_of_order > 0);
+        if holds_some { self.rx_fill_from_held(list, rcv_nxt) } else { (0, false) }
+    }
+
+    fn rx_fill_from_held(&mut self, list: &mut ListId, rcv_nxt: u32) -> (u32, bool) {
         let mut edge = rcv_nxt;
         let mut finished = false;
         while let Some(queues) = self.queues.slot(*list)

@@ -332,12 +332,17 @@ impl Store {
     }
 
     /// The connection's queues, taken from the side table when it has none yet.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn open(&mut self, list: &mut ListId) -> Option<&mut Queues> {
         if *list == NONE {
-            *list = self.queues.insert(Queues::EMPTY).ok()?;
+            self.open_new(list)?;
         }
         self.queues.slot_mut(*list)
+    }
+
+    fn open_new(&mut self, list: &mut ListId) -> Option<()> {
+        *list = self.queues.insert(Queues::EMPTY).ok()?;
+        Some(())
     }
 
     /// Where the connection's flight lies, or [`NONE`].
@@ -348,7 +353,7 @@ impl Store {
 
     /// Gives the connection a flight if its TCP wants one and has none; false when there is none left. Returns where
     /// the flight lies.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn want_flight(
         &mut self,
         list: ListId,
@@ -358,9 +363,14 @@ impl Store {
     ) -> Result<u32, ()> {
         let Some(queues) = self.queues.slot_mut(list) else { return Ok(NONE) };
         if queues.flight == NONE && tcb.wants_flight(held) {
-            queues.flight = self.flights.insert(NarrowFlight::begin(cx, tcb)).ok_or(())?;
+            queues.flight = Self::begin_flight(&mut self.flights, cx, tcb)?;
         }
         Ok(queues.flight)
+    }
+
+    #[inline(never)]
+    fn begin_flight(flights: &mut Flights, cx: &Context<'_>, tcb: &Tcb) -> Result<u32, ()> {
+        flights.insert(NarrowFlight::begin(cx, tcb)).ok_or(())
     }
 
     /// Exchanges the connection's flight for one of the right size; false when there is none.

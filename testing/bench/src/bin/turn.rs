@@ -167,6 +167,7 @@ struct Pair<A: Application, B: Application> {
 
 impl<A: Application, B: Application> Pair<A, B> {
     /// `count` turns of each, 20 virtual microseconds apart.
+    #[inline(never)]
     fn turns(&mut self, now: &mut Instant, count: u64) {
         for _ in 0..count {
             self.client.poll(*now);
