@@ -49,6 +49,12 @@ impl Rtt {
         Duration::from_micros((self.rttvar_4 >> 2) as u64)
     }
 
+    /// What no [time-out](Self::timeout) is shorter than.
+    #[inline]
+    pub(crate) fn timeout_min(config: &Config) -> Duration {
+        config.rto_min.min(config.rto_initial).min(config.rto_max)
+    }
+
     /// The time-out, doubled `backoff` times (5.5), and never above the maximum.
     ///
     /// 2.3: RTO <- SRTT + max(G, 4 RTTVAR). The floor takes the clock granularity's place in that formula
@@ -103,6 +109,22 @@ mod tests {
         let config = Config::default();
         assert_eq!(Rtt::default().timeout(&config, false, 0), Duration::from_secs(1));
         assert_eq!(Rtt::default().timeout(&config, true, 0), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn no_time_out_is_shorter_than_the_least() {
+        let short = Config {
+            rto_initial: Duration::from_millis(20),
+            rto_max: Duration::from_millis(100),
+            ..Config::default()
+        };
+        for config in [Config::default(), short] {
+            for us in [None, Some(1), Some(5_000), Some(300_000)] {
+                let mut rtt = Rtt::default();
+                us.into_iter().for_each(|us| rtt.sample(us));
+                assert!(rtt.timeout(&config, false, 0) >= Rtt::timeout_min(&config), "{us:?}");
+            }
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::ecn;
 use crate::negotiate::{self, Agreed};
 use crate::outcome::Held;
 use crate::recovery::Flight;
+use crate::rtt::Rtt;
 use crate::segment::Outgoing;
 use crate::sendable::{Delay, Share};
 use crate::state::State;
@@ -178,9 +179,9 @@ impl Tcb {
             self.marks.remove(Marks::PERSIST | Marks::RESEND_ARMED);
             return;
         }
-        // No time-out is shorter than that, and most pauses are.
+        // Most pauses are shorter than any time-out.
         let pause = self.resend_at.elapsed(cx.now);
-        if pause > cx.config.rto_min.min(cx.config.rto_max) && pause > self.timeout(cx.config) {
+        if pause > Rtt::timeout_min(cx.config) && pause > self.timeout(cx.config) {
             let mss = self.full();
             self.congestion.after_idle(cx.config, flight.map(|flight| &mut flight.epoch), mss);
         }
