@@ -75,6 +75,9 @@ impl Tcb {
     pub fn on_read(&mut self, cx: &Context<'_>, held: &Held) -> bool {
         let window = self.receive_window();
         let buffer = self.receive_buffer(cx.config, held);
+        if window > buffer / 2 {
+            return false;
+        }
         let gain = buffer.saturating_sub(held.unread).saturating_sub(window);
         let is_worthwhile = gain >= window && gain >= worthwhile(cx.config, buffer);
         if !is_worthwhile || !self.state.can_receive() {

@@ -188,6 +188,8 @@ pub(crate) struct Addresses {
     numbers: Vec<u128>,
     /// The addresses in use, as numbers; [`UNUSED`] in the others' places.
     live: Vec<u128>,
+    /// By the last six bits of an address: whether any with those was ever in use. Most others are told by it.
+    endings: u64,
     /// The broadcast addresses of the networks that addresses in use are of, each once.
     broadcasts: Vec<Ipv4Addr>,
     /// Indices by hash, linear probing, once there are more than [`LINEAR`].
@@ -210,6 +212,7 @@ impl Addresses {
             all: Vec::with_capacity(limit),
             numbers: Vec::with_capacity(limit),
             live: Vec::with_capacity(limit),
+            endings: 0,
             broadcasts: Vec::with_capacity(limit),
             hashed: vec![EMPTY; (limit * 2).next_power_of_two()],
             factor: key.hash(b"addresses") | 1,
@@ -224,6 +227,12 @@ impl Addresses {
             return self.live.iter().position(|&own| own == addr && own != UNUSED).map(|at| at as u16);
         }
         self.find_hashed(addr).filter(|&index| self.live[usize::from(index)] == addr)
+    }
+
+    /// Whether an address that is hardly one of these is in use: a quick no.
+    #[inline]
+    pub(crate) fn contains(&self, addr: u128) -> bool {
+        self.endings >> (addr & 63) & 1 != 0 && self.find(addr).is_some()
     }
 
     /// The index of an address in whatever use.
@@ -283,7 +292,11 @@ impl Addresses {
         let at = usize::from(index);
         if let (Some(address), Some(live)) = (self.all.get_mut(at), self.live.get_mut(at)) {
             address.usable = usable;
-            *live = if usable == Use::Yes { bits(address.cidr.addr) } else { UNUSED };
+            *live = UNUSED;
+            if usable == Use::Yes {
+                *live = bits(address.cidr.addr);
+                self.endings |= 1 << (*live & 63);
+            }
         }
         self.broadcasts.clear();
         for address in self.all.iter().filter(|address| address.usable == Use::Yes) {
@@ -430,9 +443,11 @@ mod tests {
             for known in 1..=host {
                 let addr = IpAddr::V4(Ipv4Addr::new(198, 18, 0, known));
                 assert_eq!(addresses.find(bits(addr)), Some(u16::from(known) - 1));
+                assert!(addresses.contains(bits(addr)));
             }
-            assert_eq!(addresses.find(bits(ip("198.18.1.1"))), None);
-            assert_eq!(addresses.find(UNUSED), None);
+            for other in [bits(ip("198.18.1.1")), UNUSED] {
+                assert!(addresses.find(other).is_none() && !addresses.contains(other));
+            }
         }
         assert_eq!(addresses.insert(address("198.18.9.9/24")), None);
     }
@@ -443,6 +458,7 @@ mod tests {
         let first = addresses.insert(address("198.18.0.1/24")).unwrap();
         addresses.set_use(first, Use::No);
         assert_eq!(addresses.find(bits(ip("198.18.0.1"))), None);
+        assert!(!addresses.contains(bits(ip("198.18.0.1"))));
         assert_eq!(addresses.insert(address("198.18.0.2/24")), Some(1));
         assert_eq!(addresses.insert(address("198.18.0.1/24")), Some(first));
         assert_eq!(addresses.find(bits(ip("198.18.0.1"))), Some(first));

@@ -137,6 +137,6 @@ impl Net {
     /// (LAND).
     #[inline]
     pub(crate) fn is_own(&self, addr: u128) -> bool {
-        self.addresses.find(addr).is_some()
+        self.addresses.contains(addr)
     }
 }

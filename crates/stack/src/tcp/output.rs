@@ -29,9 +29,11 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     /// A connection that has more to say than its quota, or finds no room, stays on the list.
     pub(crate) fn output(&mut self, now: Instant, net: &mut Net) -> usize {
         let (mut sent, mut refused) = (0, 0);
+        // One place for all segments: the hot path would feel it made anew.
+        let mut outgoing = Outgoing::default();
         for _ in 0..self.dirty.len() {
             let Some(index) = self.dirty.pop(Which::Dirty, &mut self.connections) else { break };
-            let (segments, more) = self.transmit(now, net, index);
+            let (segments, more) = self.transmit(now, net, index, &mut outgoing);
             sent += segments;
             self.settle(now, index);
             if more {
@@ -46,11 +48,16 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     }
 
     /// Sends what one connection has to say; returns the segments sent, and whether it has more.
-    fn transmit(&mut self, now: Instant, net: &mut Net, index: u32) -> (usize, bool) {
+    fn transmit(
+        &mut self,
+        now: Instant,
+        net: &mut Net,
+        index: u32,
+        outgoing: &mut Outgoing,
+    ) -> (usize, bool) {
         if self.connections.slot(index).is_some_and(|connection| connection.tcb.is_narrow()) {
             self.follow_path(now, net, index);
         }
-        let mut outgoing = Outgoing::default();
         for sent in 0..QUOTA {
             let Some(connection) = self.connections.slot_mut(index) else { return (sent, false) };
             if connection.socket.flags.contains(Flags::DETACHED) {
@@ -91,17 +98,23 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
             }
             let flight = self.store.want_flight(connection.socket.queues, &cx, &connection.tcb, &held);
             self.counters.no_flight += u64::from(flight.is_err());
-            let flight = self.store.flights.slot_mut(flight.unwrap_or(NONE));
-            if !connection.tcb.transmit_into(&cx, &held, flight, &mut outgoing) {
+            let number = flight.unwrap_or(NONE);
+            let flight = self.store.flights.slot_mut(number);
+            if !connection.tcb.transmit_into(&cx, &held, flight, outgoing) {
                 return (sent, false);
             }
+            // Of a request or an answer this was all.
+            let is_last = number == NONE && connection.tcb.is_quiet(&held);
             let makes_room =
                 outgoing.len > 0 && !outgoing.retransmission && config.not_sent_low_water < u32::MAX;
-            self.send_segment(now, net, index, &outgoing);
+            self.send_segment(now, net, index, outgoing);
             if makes_room
                 && self.connections.slot(index).is_some_and(|c| c.socket.flags.contains(Flags::WANTS_ROOM))
             {
                 self.raise(index, Flags::WRITABLE);
+            }
+            if is_last {
+                return (sent + 1, false);
             }
         }
         (QUOTA, true)
