@@ -17,6 +17,7 @@ use crate::reservation::Reservation;
 use crate::resolver::Resolver;
 use crate::sys;
 use crate::veth::VethPair;
+use crate::xsk;
 
 /// An interface that Freeway takes frames of. The XDP program stays on it as long as the device or one of its ports
 /// is there.
@@ -87,7 +88,7 @@ impl Device {
             let started = Resolver::start(link.index);
             Some(started.map_err(|error| AfxdpError::system("watch the neighbours of", &name, error))?)
         };
-        sys::probe().map_err(|error| AfxdpError::system("open AF_XDP sockets on", &name, error))?;
+        xsk::probe().map_err(|error| AfxdpError::system("open AF_XDP sockets on", &name, error))?;
         let program = Program::attach(&link, config.mode, &config.steering)?;
         let shared = Shared {
             queues,

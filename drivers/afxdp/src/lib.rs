@@ -52,6 +52,7 @@ mod reservation;
 mod resolver;
 mod sys;
 mod veth;
+mod xsk;
 
 pub use config::{AfxdpConfig, BusyPoll, Checksum, CopyMode, Mode, Steering, Transport};
 pub use device::{Device, Share};

@@ -21,24 +21,23 @@
 //! Sources: Documentation/networking/af_xdp.rst and net/xdp of Linux.
 
 use std::io;
-use std::num::NonZeroU32;
 use std::os::fd::BorrowedFd;
-use std::ptr::NonNull;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 use freeway_mem::{BURST, Packet, PacketFlags, PacketPool, RxBurst, SharedPacket, TxBurst};
 use freeway_port::PortCounters;
+use libc::xdp_desc;
 use rustix::io::Errno;
+use rustix::net::xdp::SocketAddrXdpFlags;
 use rustix::net::{RecvFlags, SendFlags};
-use xdpilone::xdp::XdpDesc;
-use xdpilone::{DeviceQueue, IfInfo, RingRx, RingTx, Socket, SocketConfig, Umem, UmemConfig, User};
 
 use crate::checksum;
 use crate::config::{AfxdpConfig, CopyMode};
 use crate::lent::{Held, Lent};
 use crate::sys;
+use crate::xsk::{Sizes, Umem, Xsk};
 
 /// The largest chunk that the kernel takes, in bytes: a page.
 const CHUNK_MAX: u32 = 4_096;
@@ -46,11 +45,6 @@ const CHUNK_MAX: u32 = 4_096;
 const CHUNK_MIN: u32 = 2_048;
 /// What the kernel keeps before a received frame, in bytes: `XDP_PACKET_HEADROOM`.
 const KERNEL_HEADROOM: usize = 256;
-
-/// `XDP_USE_SG` (Linux 6.6): frames may lie in several chunks.
-const XDP_USE_SG: u16 = 1 << 4;
-/// `XDP_PKT_CONTD`: the frame goes on in the next descriptor.
-const XDP_PKT_CONTD: u32 = 1;
 
 /// How many transmit calls one burst takes at most. Linux before 6.18 moves 32 frames a call.
 const KICKS_MAX: usize = 4;
@@ -60,11 +54,9 @@ const BUSY_FOR: Duration = Duration::from_secs(2);
 /// See the [module](self).
 pub(crate) struct Queue {
     // Fields are dropped in this order: the kernel lets go of the memory before buffers are taken back.
-    rings: Rings,
+    socket: Xsk,
     lent: Lent,
     held: Held,
-    /// What goes into the transmit ring next; sized at start.
-    staged: Vec<XdpDesc>,
     /// A frame of several chunks of which some have come.
     partial: Partial,
     /// log2 of the size of a buffer, and of a chunk.
@@ -78,16 +70,6 @@ pub(crate) struct Queue {
     is_down: bool,
     /// The interface was deleted.
     is_gone: bool,
-}
-
-/// The socket and its rings.
-struct Rings {
-    rx: RingRx,
-    tx: RingTx,
-    /// Fill and completion rings.
-    device: DeviceQueue,
-    user: User,
-    _umem: Umem,
 }
 
 /// A received frame of several chunks, as far as it has come.
@@ -130,16 +112,16 @@ impl Queue {
     /// Gives a whole buffer to the device, chunk by chunk.
     fn post(&mut self, packet: Packet, chunks: u32) {
         let base = u64::from(self.lent.lend(packet)) << self.buffer_shift;
-        let mut fill = self.rings.device.fill(chunks);
-        fill.insert((0..u64::from(chunks)).map(|chunk| base + (chunk << self.chunk_shift)));
-        fill.commit();
+        for chunk in 0..u64::from(chunks) {
+            let fits = self.socket.fill.insert(base + (chunk << self.chunk_shift));
+            debug_assert!(fits, "the fill ring is full");
+        }
+        self.socket.fill.commit();
     }
 
     /// The socket's descriptor, for tables and for sleeping.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: needed because xdpilone gives the bare number. The socket is open as long as `self.rings` is there,
-        // which is borrowed.
-        unsafe { BorrowedFd::borrow_raw(self.rings.rx.as_raw_fd()) }
+        self.socket.fd()
     }
 
     /// Buffers that lie with the device, to be filled.
@@ -152,18 +134,18 @@ impl Queue {
     }
 
     /// Whether frames have arrived.
-    pub(crate) fn has_frames(&self) -> bool {
-        self.rings.rx.available() > 0
+    pub(crate) fn has_frames(&mut self) -> bool {
+        self.socket.rx.available(1) > 0
     }
 
     /// Adds what the kernel counts.
     pub(crate) fn add_statistics(&self, counters: &mut PortCounters) {
-        if let Ok(statistics) = self.rings.user.statistics_v2() {
-            counters.rx_dropped_queue_full += statistics.rx_ring_full;
-            counters.rx_dropped_starved += statistics.rx_fill_ring_empty_descs;
+        if let Ok(statistics) = self.socket.statistics() {
+            let starved = statistics.rx_fill_ring_empty_descs.unwrap_or(0);
+            counters.rx_dropped_queue_full += statistics.rx_ring_full.unwrap_or(0);
+            counters.rx_dropped_starved += starved;
             // A frame that found no buffer is among the dropped ones too.
-            counters.rx_dropped_device +=
-                statistics.rx_dropped.saturating_sub(statistics.rx_fill_ring_empty_descs);
+            counters.rx_dropped_device += statistics.rx_dropped.saturating_sub(starved);
             counters.rx_errors += statistics.rx_invalid_descs;
             counters.tx_errors += statistics.tx_invalid_descs;
         }
@@ -201,8 +183,9 @@ impl Queue {
         counters: &mut PortCounters,
     ) -> u64 {
         let (shift, mut bytes) = (self.buffer_shift, 0);
-        let mut descriptors = self.rings.rx.receive(into.remaining_capacity() as u32);
-        while let Some(descriptor) = descriptors.read() {
+        let count = self.socket.rx.available(into.remaining_capacity() as u32);
+        for _ in 0..count {
+            let Some(descriptor) = self.socket.rx.read() else { break };
             let (buffer, offset, len) = split(&descriptor, shift);
             let Some(packet) = self.lent.take_back(buffer, offset, len) else {
                 counters.rx_errors += 1;
@@ -222,7 +205,9 @@ impl Queue {
             };
             refill.push(u64::from(self.lent.lend(next)) << shift);
         }
-        descriptors.release();
+        if count > 0 {
+            self.socket.rx.release();
+        }
         bytes
     }
 
@@ -236,8 +221,9 @@ impl Queue {
     ) -> u64 {
         let mut bytes = 0;
         let chunk_mask = !((1_u64 << self.chunk_shift) - 1);
-        let mut descriptors = self.rings.rx.receive(into.remaining_capacity() as u32);
-        while let Some(descriptor) = descriptors.read() {
+        let count = self.socket.rx.available(into.remaining_capacity() as u32);
+        for _ in 0..count {
+            let Some(descriptor) = self.socket.rx.read() else { break };
             let (buffer, offset, len) = split(&descriptor, self.buffer_shift);
             let Some(chunk) = self.lent.take_back(buffer, offset, len) else {
                 counters.rx_errors += 1;
@@ -246,29 +232,27 @@ impl Queue {
             self.partial.add(chunk.data(), pool, counters);
             self.lent.lend(chunk);
             refill.push(descriptor.addr & chunk_mask);
-            if descriptor.options & XDP_PKT_CONTD == 0
+            if descriptor.options & libc::XDP_PKT_CONTD == 0
                 && let Some(packet) = self.partial.finish()
             {
                 bytes += packet.len() as u64;
                 into.push(packet);
             }
         }
-        descriptors.release();
+        if count > 0 {
+            self.socket.rx.release();
+        }
         bytes
     }
 
     fn refill(&mut self, chunks: &[u64]) {
-        let mut rest = chunks;
-        // The ring has room for twice of what is lent, for the kernel may be late to say what it took; but it gives no
-        // more at once than it knew of before.
-        while !rest.is_empty() {
-            let mut fill = self.rings.device.fill(rest.len() as u32);
-            let count = fill.insert(rest.iter().copied()) as usize;
-            fill.commit();
-            debug_assert!(count > 0, "the fill ring is full");
-            rest = rest.get(count.max(1)..).unwrap_or_default();
+        // The ring has room for twice of what is lent, for the kernel may be late to say what it took.
+        for &chunk in chunks {
+            let fits = self.socket.fill.insert(chunk);
+            debug_assert!(fits, "the fill ring is full");
         }
-        if self.rings.device.needs_wakeup() {
+        self.socket.fill.commit();
+        if self.socket.fill.needs_wakeup() {
             let _ = rustix::net::recv(self.fd(), &mut [0_u8; 0], RecvFlags::DONTWAIT);
         }
     }
@@ -289,7 +273,7 @@ impl Queue {
         if taken > 0 {
             self.enqueue(from, taken, frame_max, counters);
         }
-        if self.rings.tx.pending() > 0 {
+        if self.socket.tx.pending() > 0 {
             self.kick();
             // A copying socket has done it all by now.
             self.reap();
@@ -336,7 +320,6 @@ impl Queue {
 
     fn enqueue(&mut self, from: &mut TxBurst, taken: usize, frame_max: usize, counters: &mut PortCounters) {
         let chunk_len = 1_usize << self.chunk_shift;
-        self.staged.clear();
         for packet in from.drain(..taken) {
             let len = packet.len();
             if len > frame_max {
@@ -355,7 +338,8 @@ impl Queue {
             let more = (end - 1) / chunk_len - at / chunk_len;
             let mut holders: ArrayVec<SharedPacket, 32> =
                 (0..more).map_while(|_| packet.try_clone()).collect();
-            if holders.len() < more {
+            // Fewer frames are under way than the ring has room for, if the kernel counts as we do.
+            if holders.len() < more || !self.socket.tx.reserve(more as u32 + 1) {
                 counters.tx_errors += 1;
                 continue;
             }
@@ -363,23 +347,15 @@ impl Queue {
             for holder in holders {
                 let chunk = at >> self.chunk_shift;
                 let part = end.min((chunk + 1) << self.chunk_shift) - at;
-                let options = if at + part < end { XDP_PKT_CONTD } else { 0 };
-                self.staged.push(XdpDesc { addr: at as u64, len: part as u32, options });
+                let options = if at + part < end { libc::XDP_PKT_CONTD } else { 0 };
+                self.socket.tx.insert(xdp_desc { addr: at as u64, len: part as u32, options });
                 self.held.hold(chunk, holder);
                 at += part;
             }
             counters.tx_frames += 1;
             counters.tx_bytes += len as u64;
         }
-        let mut rest = self.staged.as_slice();
-        // Fewer frames are under way than the ring has room for; but it gives no more at once than it knew of before.
-        while !rest.is_empty() {
-            let mut descriptors = self.rings.tx.transmit(rest.len() as u32);
-            let count = descriptors.insert(rest.iter().copied()) as usize;
-            descriptors.commit();
-            debug_assert!(count > 0, "the transmit ring is full");
-            rest = rest.get(count.max(1)..).unwrap_or_default();
-        }
+        self.socket.tx.commit();
     }
 
     /// Lets go of packets that were sent.
@@ -388,24 +364,27 @@ impl Queue {
         if self.held.count() == 0 {
             return;
         }
-        let mut completed = self.rings.device.complete(2 * BURST as u32);
-        while let Some(addr) = completed.read() {
+        let count = self.socket.completion.available(2 * BURST as u32);
+        for _ in 0..count {
+            let Some(addr) = self.socket.completion.read() else { break };
             self.held.release((addr >> self.chunk_shift) as usize);
         }
-        completed.release();
+        if count > 0 {
+            self.socket.completion.release();
+        }
     }
 
     /// Tells the kernel to send, if it wants to be told. In copying mode the call itself does the work, up to the
     /// receiving end of a veth.
     pub(crate) fn kick(&mut self) {
-        if !self.rings.tx.needs_wakeup() {
+        if !self.socket.tx.needs_wakeup() {
             return;
         }
-        let mut before = self.rings.tx.pending();
+        let mut before = self.socket.tx.pending();
         for _ in 0..KICKS_MAX {
             let result = rustix::net::send(self.fd(), &[], SendFlags::DONTWAIT);
             self.is_down = matches!(result, Err(Errno::NETDOWN | Errno::NXIO | Errno::NODEV));
-            let left = self.rings.tx.pending();
+            let left = self.socket.tx.pending();
             // There is more than one call moves, or the completion ring is to be emptied first.
             if left == 0 || left == before || !matches!(result, Err(Errno::AGAIN)) {
                 break;
@@ -477,7 +456,7 @@ fn own(pool: &PacketPool, packet: SharedPacket) -> Option<SharedPacket> {
 
 /// A descriptor's buffer, where in it the bytes begin, and how many they are.
 #[inline(always)]
-const fn split(descriptor: &XdpDesc, shift: u32) -> (u32, usize, usize) {
+const fn split(descriptor: &xdp_desc, shift: u32) -> (u32, usize, usize) {
     let offset = descriptor.addr & ((1 << shift) - 1);
     ((descriptor.addr >> shift) as u32, offset as usize, descriptor.len as usize)
 }
@@ -537,45 +516,31 @@ fn try_bind(
     fill: u32,
 ) -> io::Result<Queue> {
     let memory = pool.memory();
-    let area = NonNull::slice_from_raw_parts(memory.base, memory.bytes);
-    let umem_config = UmemConfig {
-        fill_size: (2 * fill).next_power_of_two(),
-        complete_size: config.tx,
-        frame_size: chunk,
-        headroom: 0,
-        flags: 0,
-    };
-    // SAFETY: needed to give the pool's memory to the kernel. It is mapped, begins on a page, and stays as long as the
-    // pool, on which `Lent` holds a handle that goes after the socket. The kernel writes only to chunks in the fill
-    // ring, whose buffers are given up by then, and reads chunks in the transmit ring, which `Held` keeps from being
-    // written.
-    let umem = unsafe { Umem::new(umem_config, area) }.map_err(os)?;
-    let mut interface = IfInfo::invalid();
-    interface.from_ifindex(index).map_err(os)?;
-    interface.set_queue(number);
-    let socket = Socket::with_shared(&interface, &umem).map_err(os)?;
-    let device = umem.fq_cq(&socket).map_err(os)?;
-    let copy = match config.copy {
-        CopyMode::Auto => 0,
-        CopyMode::Copy => SocketConfig::XDP_BIND_COPY,
-        CopyMode::Zero => SocketConfig::XDP_BIND_ZEROCOPY,
-    };
-    let fragments = if has_fragments { XDP_USE_SG } else { 0 };
-    let socket_config = SocketConfig {
+    let umem = Umem { base: memory.base.as_ptr().cast(), len: memory.bytes, chunk };
+    let sizes = Sizes {
+        fill: (2 * fill).next_power_of_two(),
+        completion: config.tx,
         // The receive ring has room for every buffer that lies with the device.
-        rx_size: NonZeroU32::new(fill.next_power_of_two()),
-        tx_size: NonZeroU32::new(config.tx),
-        bind_flags: SocketConfig::XDP_BIND_NEED_WAKEUP | copy | fragments,
+        rx: fill.next_power_of_two(),
+        tx: config.tx,
     };
-    let user = umem.rx_tx(&socket, &socket_config).map_err(os)?;
-    let (rx, tx) = (user.map_rx().map_err(os)?, user.map_tx().map_err(os)?);
-    umem.bind(&user).map_err(os)?;
+    // SAFETY: needed to give the pool's memory to the kernel. It is mapped, and stays as long as the pool, on which
+    // `Lent` holds a handle that goes after the socket. The kernel writes only to chunks in the fill ring, whose buffers
+    // are given up by then, and reads chunks in the transmit ring, which `Held` keeps from being written.
+    let socket = unsafe { Xsk::open(umem, sizes) }?;
+    let copy = match config.copy {
+        CopyMode::Auto => SocketAddrXdpFlags::empty(),
+        CopyMode::Copy => SocketAddrXdpFlags::XDP_COPY,
+        CopyMode::Zero => SocketAddrXdpFlags::XDP_ZEROCOPY,
+    };
+    // Linux 6.6: frames may lie in several chunks.
+    let fragments = if has_fragments { SocketAddrXdpFlags::XDP_USE_SG } else { SocketAddrXdpFlags::empty() };
+    socket.bind(index, number, SocketAddrXdpFlags::XDP_USE_NEED_WAKEUP | copy | fragments)?;
     let chunks = memory.bytes / chunk as usize;
     let mut queue = Queue {
-        rings: Rings { rx, tx, device, user, _umem: umem },
+        socket,
         lent: Lent::new(pool),
         held: Held::new(chunks, config.tx),
-        staged: Vec::with_capacity(config.tx as usize),
         partial: Partial::None,
         buffer_shift: pool.buffer_size().trailing_zeros(),
         chunk_shift: chunk.trailing_zeros(),
@@ -585,13 +550,8 @@ fn try_bind(
         is_down: false,
         is_gone: false,
     };
-    queue.lent.is_zero_copy = sys::is_zero_copy(queue.fd())?;
+    queue.lent.is_zero_copy = queue.socket.is_zero_copy()?;
     Ok(queue)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it goes into map_err")]
-fn os(error: xdpilone::Errno) -> io::Error {
-    io::Error::from_raw_os_error(error.get_raw())
 }
 
 /// What may help, with what the kernel said.

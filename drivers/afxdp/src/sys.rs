@@ -9,10 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use crate::config::BusyPoll;
 
-const SOL_XDP: c_int = 283;
-const XDP_OPTIONS: c_int = 8;
 const XDP_MAX_TX_SKB_BUDGET: c_int = 9;
-const XDP_OPTIONS_ZEROCOPY: u32 = 1;
 
 const SO_BUSY_POLL: c_int = 46;
 const SO_PREFER_BUSY_POLL: c_int = 69;
@@ -26,18 +23,6 @@ fn set(fd: BorrowedFd<'_>, level: c_int, name: c_int, value: u32) -> io::Result<
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Opens an AF_XDP socket, and closes it again.
-pub(crate) fn probe() -> io::Result<()> {
-    // SAFETY: needed because rustix has no such sockets. The call touches no memory of ours.
-    let fd = unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: needed to own, and so to close, what was opened just now.
-    drop(unsafe { OwnedFd::from_raw_fd(fd) });
-    Ok(())
-}
-
 /// Lets the core drive the device's interrupt handler in its own receive calls.
 pub(crate) fn set_busy_poll(fd: BorrowedFd<'_>, busy_poll: BusyPoll) -> io::Result<()> {
     set(fd, libc::SOL_SOCKET, SO_PREFER_BUSY_POLL, 1)?;
@@ -48,17 +33,7 @@ pub(crate) fn set_busy_poll(fd: BorrowedFd<'_>, busy_poll: BusyPoll) -> io::Resu
 /// How many frames one transmit call of a copying socket moves, instead of 32. Linux 6.18; older ones refuse, which
 /// costs a call more for a full burst.
 pub(crate) fn set_tx_budget(fd: BorrowedFd<'_>, frames: u32) -> io::Result<()> {
-    set(fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, frames)
-}
-
-/// Whether the card reads and writes the pool itself.
-pub(crate) fn is_zero_copy(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    let mut options = 0_u32;
-    let mut len = size_of::<u32>() as libc::socklen_t;
-    let value = (&raw mut options).cast::<c_void>();
-    // SAFETY: needed for an option that rustix does not know. The kernel writes at most `len` bytes to `options`.
-    let result = unsafe { libc::getsockopt(fd.as_raw_fd(), SOL_XDP, XDP_OPTIONS, value, &raw mut len) };
-    if result == 0 { Ok(options & XDP_OPTIONS_ZEROCOPY != 0) } else { Err(io::Error::last_os_error()) }
+    set(fd, libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, frames)
 }
 
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
