@@ -39,8 +39,8 @@ impl PortInfo {
 pub struct Capabilities {
     /// What is known of the checksums of received frames.
     pub rx_checksum: RxChecksum,
-    /// Whether frames flagged `CHECKSUM_NEEDED` may be given to the port. Default false: sums must be complete.
-    pub tx_checksum: bool,
+    /// Whether frames flagged `CHECKSUM_NEEDED` may be given to the port. Default: sums must be complete.
+    pub tx_checksum: TxChecksum,
     /// How received frames were spread over the device's queues.
     pub steering: Steering,
     /// Whether buffers must lie side by side, at multiples of their size, because the device computes a buffer from an
@@ -59,6 +59,19 @@ pub enum RxChecksum {
     /// Nothing is known: software verifies.
     #[default]
     None,
+}
+
+/// Which TCP and UDP sums the port fills in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum TxChecksum {
+    /// None: software fills them in.
+    #[default]
+    None,
+    /// Those of frames flagged `CHECKSUM_NEEDED`.
+    Flagged,
+    /// The same; and it is spared a copy where the frame is flagged `CHECKSUM_REQUESTED` too, and the request (24 bytes
+    /// in the format of `freeway_wire::offload`) stands right before it.
+    Requested,
 }
 
 /// How a device with several queues chose the queue of a frame.

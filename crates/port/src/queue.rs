@@ -108,6 +108,8 @@ counters! {
         tx_frames,
         /// Bytes of them.
         tx_bytes,
+        /// Frames sent whose sums the device was asked to fill in.
+        tx_checksum_requests,
         /// Frames longer than the device sends.
         tx_dropped_too_long,
         /// Frames for a device without a link, or whose other end is gone.

@@ -9,7 +9,7 @@ use freeway_mem::{PacketFlags, PacketPool, RxBurst, TxBurst};
 use freeway_port::conformance::{self, PortPeer, pool_for};
 use freeway_port::{
     Armed, Capabilities, Capture, Fault, FaultConfig, Pipe, PipeConfig, Port, RxChecksum, RxQueue,
-    SharedClock, TxQueue, pipe,
+    SharedClock, TxChecksum, TxQueue, pipe,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -163,8 +163,11 @@ fn no_wake_up_is_lost_between_threads() {
 
 #[test]
 fn a_claimed_checksum_offload_vouches_for_what_was_left_open() {
-    let capabilities =
-        Capabilities { tx_checksum: true, rx_checksum: RxChecksum::Verified, ..Capabilities::default() };
+    let capabilities = Capabilities {
+        tx_checksum: TxChecksum::Flagged,
+        rx_checksum: RxChecksum::Verified,
+        ..Capabilities::default()
+    };
     let (mut near, mut far) = pipe(&PipeConfig { capabilities, ..PipeConfig::default() }).unwrap();
     let pool = pool_for(near.info(), 8);
     let mut open = frame(&pool, 0);

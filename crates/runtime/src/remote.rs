@@ -62,7 +62,7 @@ impl TxQueue for RemotePort {
             let frame = packet.data();
             if frame.len() > self.ring.slot_size() {
                 self.counters.tx_dropped_too_long += 1;
-            } else if self.ring.push(frame, packet.flags().bits()) {
+            } else if self.ring.push(frame, packet.flags().of_copy().bits()) {
                 self.counters.tx_frames += 1;
                 self.counters.tx_bytes += frame.len() as u64;
             } else {
@@ -138,7 +138,8 @@ mod tests {
         let pool = pool(16);
         let (mut port, mut relay) = pair(4);
         let mut frame = packet(&pool, b"frame");
-        frame.set_flags(PacketFlags::CHECKSUM_NEEDED);
+        // What was asked for stands before the frame, and stays there.
+        frame.set_flags(PacketFlags::CHECKSUM_NEEDED | PacketFlags::CHECKSUM_REQUESTED);
         let mut burst = TxBurst::from_iter([frame.share(), packet(&pool, b"other").share()]);
         assert_eq!((port.tx_burst(&mut burst), burst.len()), (2, 0));
 

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use freeway_port::{Capabilities, PortInfo, RxChecksum, Steering};
+use freeway_port::{Capabilities, PortInfo, RxChecksum, Steering, TxChecksum};
 
 use crate::config::{AfxdpConfig, Checksum, Mode};
 use crate::error::AfxdpError;
@@ -184,7 +184,7 @@ impl Shared {
             // A queue is chosen by a hash that is not ours.
             capabilities: Capabilities {
                 rx_checksum,
-                tx_checksum: false,
+                tx_checksum: TxChecksum::None,
                 steering: Steering::Software,
                 packed_buffers: true,
             },

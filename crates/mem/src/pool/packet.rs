@@ -80,6 +80,16 @@ impl Packet {
         self.place.offset()
     }
 
+    /// The `count` bytes of the buffer right before the data, which stay headroom; they hold whatever was there. `None`
+    /// when there are fewer.
+    #[inline(always)]
+    pub fn headroom_mut(&mut self, count: usize) -> Option<&mut [u8]> {
+        let place = self.place.truncated(0).prepended(count)?;
+        // SAFETY: needed to reach the buffer. The place begins in the headroom and ends where the data begins, so that it
+        // is valid, and `self`, which is borrowed, is the buffer's only holder.
+        Some(unsafe { self.pool().data_mut(place) })
+    }
+
     /// How many bytes of the buffer lie behind the data.
     #[inline(always)]
     pub fn tailroom(&self) -> usize {

@@ -34,6 +34,18 @@ bitflags! {
         const CHECKSUM_GOOD = 1 << 0;
         /// To be sent: the transport checksum holds the pseudo-header's sum only; the port completes it.
         const CHECKSUM_NEEDED = 1 << 1;
+        /// Besides [`CHECKSUM_NEEDED`](Self::CHECKSUM_NEEDED): what the port is to do stands right before the data, in
+        /// the form that it reads. Whoever moves the data's front, or copies the data, takes the flag away.
+        const CHECKSUM_REQUESTED = 1 << 2;
+    }
+}
+
+impl PacketFlags {
+    /// The flags of a copy: what stands before the data is not copied.
+    #[inline]
+    #[must_use]
+    pub const fn of_copy(self) -> Self {
+        self.difference(Self::CHECKSUM_REQUESTED)
     }
 }
 

@@ -26,6 +26,27 @@ fn packet(pool: &PacketPool, bytes: &[u8]) -> Packet {
 }
 
 #[test]
+fn the_headroom_is_written_without_moving_the_data() {
+    let pool = pool(&config(1));
+    let mut packet = pool.alloc().unwrap();
+    packet.append(4).unwrap().copy_from_slice(b"data");
+    let headroom = packet.headroom();
+    packet.headroom_mut(6).unwrap().copy_from_slice(b"before");
+    assert_eq!((packet.data(), packet.headroom()), (&b"data"[..], headroom));
+    assert!(packet.headroom_mut(headroom + 1).is_none());
+    assert_eq!(packet.headroom_mut(headroom).unwrap().len(), headroom);
+    assert_eq!(packet.headroom_mut(0).unwrap().len(), 0);
+    assert_eq!(packet.prepend(6).unwrap(), b"before");
+    assert_eq!(packet.data(), b"beforedata");
+}
+
+#[test]
+fn a_copy_knows_nothing_of_what_stood_before_the_data() {
+    let all = PacketFlags::all();
+    assert_eq!(all.of_copy(), PacketFlags::CHECKSUM_GOOD | PacketFlags::CHECKSUM_NEEDED);
+}
+
+#[test]
 fn a_fresh_packet_is_empty_at_the_headroom() {
     let pool = pool(&config(1));
     let packet = pool.alloc().unwrap();

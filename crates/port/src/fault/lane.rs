@@ -93,7 +93,7 @@ impl Lane {
             return;
         }
         let mut bytes = self.copy(bytes);
-        let mut flags = flags;
+        let mut flags = flags.of_copy();
         if dice.corrupt(&config, &mut bytes) {
             self.counters.corrupted += 1;
             flags = PacketFlags::empty();

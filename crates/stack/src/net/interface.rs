@@ -5,11 +5,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use freeway_mem::{SharedPacket, TxBurst};
+use freeway_mem::{Packet, PacketFlags, SharedPacket, TxBurst};
 use freeway_wire::MacAddr;
 use freeway_wire::ethernet::EtherType;
 
 use super::address::Cidr;
+use super::offload::{self, TxChecksum};
 
 /// What to make of the checksums of frames that the port does not vouch for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -38,8 +39,8 @@ pub struct InterfaceConfig {
     pub gateway_v6: Option<Ipv6Addr>,
     /// What to make of the checksums of arriving frames that the port does not vouch for. Default: verify.
     pub rx_checksum: RxChecksum,
-    /// Whether the port fills TCP and UDP sums in. Default false.
-    pub tx_checksum: bool,
+    /// Which TCP and UDP sums the port fills in. Default: none.
+    pub tx_checksum: TxChecksum,
     /// Frames that may wait for the port; at the bound the newest goes. Whoever can wait for room, as TCP's text does, leaves
     /// the last eighth to whoever cannot: resets, answers to strangers, datagrams. Default 1,024, 16 bytes each.
     pub tx_queue: usize,
@@ -58,7 +59,7 @@ impl InterfaceConfig {
             gateway_v4: None,
             gateway_v6: None,
             rx_checksum: RxChecksum::Verify,
-            tx_checksum: false,
+            tx_checksum: TxChecksum::None,
             tx_queue: 1_024,
             vlan: None,
         }
@@ -110,7 +111,7 @@ impl LinkHeader {
     /// Writes the header in front of a packet; false when there is no room.
     #[inline]
     #[must_use]
-    pub(crate) fn prepend(&self, packet: &mut freeway_mem::Packet) -> bool {
+    pub(crate) fn prepend(&self, packet: &mut Packet) -> bool {
         // The common length is a constant, so that the copy is two moves.
         if usize::from(self.len) == PLAIN_LEN {
             let Some(room) = packet.prepend(PLAIN_LEN) else { return false };
@@ -129,7 +130,7 @@ pub(crate) struct Interface {
     pub(crate) mac: MacAddr,
     pub(crate) mtu: u16,
     pub(crate) trusted: bool,
-    pub(crate) tx_checksum: bool,
+    pub(crate) tx_checksum: TxChecksum,
     pub(crate) vlan: Option<u16>,
     queue: VecDeque<SharedPacket>,
     queue_limit: usize,
@@ -155,6 +156,20 @@ impl Interface {
     /// The header of frames to `dst`.
     pub(crate) fn link_header(&self, dst: MacAddr, ethertype: EtherType) -> LinkHeader {
         LinkHeader::new(dst, self.mac, self.vlan, ethertype)
+    }
+
+    /// Makes a frame of an IP packet; false when there is no room for its header.
+    #[inline]
+    #[must_use]
+    pub(crate) fn frame(&self, link: &LinkHeader, packet: &mut Packet) -> bool {
+        if !link.prepend(packet) {
+            return false;
+        }
+        if self.tx_checksum == TxChecksum::Requested && packet.flags().contains(PacketFlags::CHECKSUM_NEEDED)
+        {
+            offload::request(packet, usize::from(link.len));
+        }
+        true
     }
 
     /// Queues a frame for the port; false when the queue is full.

@@ -18,6 +18,7 @@ use super::address::{Addr, bits};
 use super::header::IpHeader;
 use super::interface::{Interface, LinkHeader};
 use super::neighbor::{Hop, Key, Passage, State};
+use super::offload::TxChecksum;
 use super::setup::is_host;
 use super::{IfaceId, Net};
 
@@ -65,7 +66,7 @@ impl Net {
         let index = self.neighbors.index(hop);
         index
             .and_then(|index| self.interface(self.neighbors.iface(index)))
-            .is_some_and(|interface| interface.tx_checksum)
+            .is_some_and(|interface| interface.tx_checksum != TxChecksum::None)
     }
 
     /// Whether the queue that this hop leads to takes another frame: the interface's, or, while the neighbour has
@@ -128,7 +129,8 @@ impl Net {
         }
         match self.neighbors.passage(index, now) {
             Passage::Open => {
-                let linked = self.neighbors.link(index).is_some_and(|link| link.prepend(&mut packet));
+                let linked =
+                    self.neighbors.link(index).is_some_and(|link| interface.frame(link, &mut packet));
                 let kept = packet.share();
                 if !linked {
                     self.counters.dropped_no_headroom += 1;
@@ -233,11 +235,13 @@ impl Net {
     #[inline]
     fn enqueue(&mut self, index: u16, mut packet: Packet) {
         let Some(link) = self.neighbors.link(index) else { return };
-        if !link.prepend(&mut packet) {
+        let iface = self.neighbors.iface(index);
+        let Some(interface) = self.interface(iface) else { return };
+        if !interface.frame(link, &mut packet) {
             self.counters.dropped_no_headroom += 1;
             return;
         }
-        self.enqueue_frame(self.neighbors.iface(index), packet);
+        self.enqueue_frame(iface, packet);
     }
 
     /// Queues a whole frame.

@@ -7,6 +7,7 @@ mod icmp;
 mod ip;
 mod link;
 mod ndp;
+mod offload;
 mod output;
 mod plain;
 

@@ -260,8 +260,10 @@ fn prepend_tcp(
     if net.tx_checksum(hop) {
         segment.emit(packet.data_mut());
         checksum::seed_transport(src.into(), dst.into(), protocol, packet.data_mut());
-        packet.set_flags(packet.flags() | PacketFlags::CHECKSUM_NEEDED);
+        // What was flagged when it was sent before is not so any more.
+        packet.set_flags(PacketFlags::CHECKSUM_NEEDED);
     } else {
+        packet.set_flags(PacketFlags::empty());
         let pseudo = checksum::pseudo_header_mapped(src.0, dst.0, protocol, packet.len() as u32);
         segment.emit_summed(packet.data_mut(), pseudo);
     }

@@ -8,8 +8,8 @@ use freeway_wire::ethernet::EtherType;
 use freeway_wire::{ipv4, ipv6};
 
 use super::*;
-use crate::net::Ingress;
 use crate::net::testing::*;
+use crate::net::{Ingress, TxChecksum};
 
 const LOCAL_PORT: u16 = 7;
 const PEER_PORT: u16 = 4_000;
@@ -212,7 +212,7 @@ fn what_cannot_be_sent_is_counted() {
 
 #[test]
 fn a_port_that_sums_gets_the_pseudo_headers_sum() {
-    let mut host = Host::with(quiet(), |interface| interface.tx_checksum = true);
+    let mut host = Host::with(quiet(), |interface| interface.tx_checksum = TxChecksum::Flagged);
     host.learn_peer();
     let mut udp = UdpSockets::new();
     let socket = udp.bind(None, LOCAL_PORT, 0).unwrap();

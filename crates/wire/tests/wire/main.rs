@@ -9,6 +9,7 @@ mod ipv4;
 mod ipv6;
 mod link;
 mod ndp;
+mod offload;
 mod strategy;
 mod tcp;
 mod tcp_options;

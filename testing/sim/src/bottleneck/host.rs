@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use freeway_base::{HashKey, Instant, Seed};
 use freeway_mem::{Arena, PacketPool, PoolConfig, RxBurst, TxBurst};
-use freeway_stack::net::{IfaceId, InterfaceConfig, RxChecksum};
+use freeway_stack::net::{IfaceId, InterfaceConfig, RxChecksum, TxChecksum};
 use freeway_stack::{Application, Conn, ConnId, ConnectConfig, ListenConfig, Stack, StackConfig};
 use freeway_wire::{MacAddr, Protocol, ethernet, ipv4, tcp};
 
@@ -68,7 +68,7 @@ impl Host {
         let interface = InterfaceConfig {
             addresses: vec![format!("{addr}/24").parse().expect("a network")],
             tx_queue: 16_384,
-            tx_checksum: true,
+            tx_checksum: TxChecksum::Flagged,
             rx_checksum: RxChecksum::Trust,
             ..InterfaceConfig::new("road0", MacAddr([2, 0, 0, 0, 0, last]))
         };

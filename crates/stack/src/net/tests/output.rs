@@ -11,7 +11,7 @@ use freeway_wire::{Ecn, Protocol, ipv4, ipv6};
 use crate::net::testing::*;
 use crate::net::{Hop, Ingress, IpHeader, NetConfig, RouteError};
 
-fn header(src: impl Into<IpAddr>, dst: impl Into<IpAddr>, protocol: Protocol) -> IpHeader {
+pub(super) fn header(src: impl Into<IpAddr>, dst: impl Into<IpAddr>, protocol: Protocol) -> IpHeader {
     IpHeader {
         src: src.into().into(),
         dst: dst.into().into(),
@@ -29,7 +29,7 @@ fn payload(host: &Host, bytes: &[u8]) -> Packet {
     packet
 }
 
-fn answer(host: &mut Host) {
+pub(super) fn answer(host: &mut Host) {
     host.consume(&arp_frame(Operation::REPLY, PEER_MAC, PEER_V4, OUR_MAC, OUR_V4));
 }
 
