@@ -185,17 +185,16 @@ fn received(interface: &Inspection, is_native: bool) -> Vec<Finding> {
 
 fn sums(interface: &Inspection) -> Option<Finding> {
     let group = interface.name.as_str();
-    let xdp = interface.xdp?;
-    Some(if xdp.tx_checksum {
-        Finding::note(group, "checksums", "the card could fill in sums; Freeway sums in software")
-            .costs("15 to 65 ns for a full frame")
-    } else {
-        Finding::note(
+    interface.xdp?;
+    // AF_XDP tells of no sums received.
+    Some(match interface.sums_in_software {
+        None => Finding::good(
             group,
             "checksums",
-            "in software: AF_XDP tells of no sums received, and the driver fills in none",
-        )
-        .costs("15 to 65 ns for a full frame, each way")
+            "those sent are left to the kernel or the card (tx-checksum=auto), those received verified in software",
+        ),
+        Some(why) => Finding::note(group, "checksums", format!("in software, of what is sent too: {why}"))
+            .costs("15 to 65 ns for a full frame, each way"),
     })
 }
 
@@ -365,6 +364,8 @@ mod tests {
             (Inspection { offloads: lro, ..card() }, "receive offload", State::Missing),
             (Inspection { offloads: gro, xdp: generic, ..card() }, "GRO", State::Slow),
             (Inspection { is_veth: true, ..card() }, "other end", State::Unknown),
+            (card(), "checksums", State::Good),
+            (Inspection { sums_in_software: Some("it is old"), ..card() }, "checksums", State::Note),
         ] {
             assert_eq!(state(&findings(&interface), name), expected, "{name}: {interface:?}");
         }

@@ -18,6 +18,8 @@ pub struct AfxdpConfig {
     pub copy: CopyMode,
     /// What is known of the sums of received frames. Default: see [`Checksum::Auto`].
     pub checksum: Checksum,
+    /// Who fills in the sums of sent frames. Default: see [`TxChecksum::Auto`].
+    pub tx_checksum: TxChecksum,
     /// Whether the core drives the device's interrupt handler itself. Default: no.
     pub busy_poll: Option<BusyPoll>,
     /// Buffers that lie with each queue to be filled, a power of two. Default 1,024; at most a quarter
@@ -40,6 +42,7 @@ impl AfxdpConfig {
             mode: Mode::Auto,
             copy: CopyMode::Auto,
             checksum: Checksum::Auto,
+            tx_checksum: TxChecksum::Auto,
             busy_poll: None,
             fill: 1_024,
             tx: 1_024,
@@ -83,6 +86,25 @@ pub enum Checksum {
     Verify,
     /// No sum is verified.
     Trust,
+}
+
+/// Who fills in the TCP and UDP sums of sent frames. To ask the kernel for it takes Linux 6.8 with its stable fixes, or
+/// 6.11, and an MTU that fits into one buffer; the kernel, where it copies frames, passes the wish on to the driver or sums
+/// itself.
+///
+/// A veth passes it on to its other end, which takes such frames for good, as it does Linux's own; so does not an AF_XDP
+/// socket there: it sees sums that are not filled in, as it does in Linux's own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum TxChecksum {
+    /// The kernel or the card where it is known to work: on a veth, and where the driver says that it does so for AF_XDP.
+    /// Software elsewhere.
+    #[default]
+    Auto,
+    /// The kernel or the card, or it is an error. With copied frames it depends on the driver: some look for the headers
+    /// where Linux's own stack notes them, which AF_XDP does not.
+    On,
+    /// Software.
+    Off,
 }
 
 /// Busy polling: the core runs the device's interrupt handler in its own receive calls, and interrupts stay off
@@ -131,8 +153,8 @@ impl Transport {
     }
 }
 
-/// `IFACE[,queues=N][,mode=native|generic|auto][,copy=auto|copy|zero][,checksum=auto|verify|trust][,busy-poll=US]
-/// [,vlan=ID][,fill=N][,tx=N]`, as the command line has it.
+/// `IFACE[,queues=N][,mode=native|generic|auto][,copy=auto|copy|zero][,checksum=auto|verify|trust]
+/// [,tx-checksum=auto|on|off][,busy-poll=US][,vlan=ID][,fill=N][,tx=N]`, as the command line has it.
 impl FromStr for AfxdpConfig {
     type Err = String;
 
@@ -152,6 +174,7 @@ impl FromStr for AfxdpConfig {
                 "mode" => config.mode = word(key, value, &MODES)?,
                 "copy" => config.copy = word(key, value, &COPIES)?,
                 "checksum" => config.checksum = word(key, value, &CHECKSUMS)?,
+                "tx-checksum" => config.tx_checksum = word(key, value, &TX_CHECKSUMS)?,
                 "busy-poll" => {
                     config.busy_poll = Some(BusyPoll { us: number(key, value, 1, 10_000)?, budget: 64 });
                 }
@@ -160,8 +183,8 @@ impl FromStr for AfxdpConfig {
                 "tx" => config.tx = power(key, value)?,
                 _ => {
                     return Err(format!(
-                        "'{key}' is no setting of an AF_XDP device: queues, mode, copy, checksum, busy-poll, vlan, \
-                         fill, tx"
+                        "'{key}' is no setting of an AF_XDP device: queues, mode, copy, checksum, tx-checksum, \
+                         busy-poll, vlan, fill, tx"
                     ));
                 }
             }
@@ -175,6 +198,8 @@ const COPIES: [(&str, CopyMode); 3] =
     [("auto", CopyMode::Auto), ("copy", CopyMode::Copy), ("zero", CopyMode::Zero)];
 const CHECKSUMS: [(&str, Checksum); 3] =
     [("auto", Checksum::Auto), ("verify", Checksum::Verify), ("trust", Checksum::Trust)];
+const TX_CHECKSUMS: [(&str, TxChecksum); 3] =
+    [("auto", TxChecksum::Auto), ("on", TxChecksum::On), ("off", TxChecksum::Off)];
 
 fn word<T: Copy>(key: &str, value: &str, words: &[(&str, T)]) -> Result<T, String> {
     let found = words.iter().find(|(word, _)| *word == value).map(|&(_, meaning)| meaning);
@@ -201,7 +226,7 @@ mod tests {
     #[test]
     fn a_spec_names_an_interface_and_its_settings() {
         let config: AfxdpConfig =
-            "eth0,queues=2,mode=generic,copy=zero,checksum=trust,busy-poll=20,vlan=7,fill=256,tx=128"
+            "eth0,queues=2,mode=generic,copy=zero,checksum=trust,tx-checksum=off,busy-poll=20,vlan=7,fill=256,tx=128"
                 .parse()
                 .unwrap();
         let expected = AfxdpConfig {
@@ -209,6 +234,7 @@ mod tests {
             mode: Mode::Generic,
             copy: CopyMode::Zero,
             checksum: Checksum::Trust,
+            tx_checksum: TxChecksum::Off,
             busy_poll: Some(BusyPoll { us: 20, budget: 64 }),
             fill: 256,
             tx: 128,
@@ -227,6 +253,7 @@ mod tests {
             ("eth0,queues=0", "from 1 to 256"),
             ("eth0,mode=fast", "auto, native, generic"),
             ("eth0,copy", "KEY=VALUE"),
+            ("eth0,tx-checksum=yes", "auto, on, off"),
             ("eth0,colour=red", "no setting"),
             ("eth0,fill=100", "power of two"),
             ("eth0,vlan=4095", "from 1 to 4094"),

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use freeway_port::{Capabilities, PortInfo, RxChecksum, Steering, TxChecksum};
+use freeway_port::{Capabilities, PortInfo, RxChecksum, Steering};
 
 use crate::config::{AfxdpConfig, Checksum, Mode};
 use crate::error::AfxdpError;
@@ -15,6 +15,7 @@ use crate::port::Afxdp;
 use crate::program::{Program, VerdictReader, Verdicts};
 use crate::reservation::Reservation;
 use crate::resolver::Resolver;
+use crate::sums::Sums;
 use crate::sys;
 use crate::veth::VethPair;
 use crate::xsk;
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     /// Touched when sockets are opened and counters read, never for a frame.
     program: Mutex<Program>,
     pub(crate) has_fragments: bool,
+    /// Who fills in the sums of what is sent.
+    pub(crate) sums: Sums,
     mode: Mode,
     /// Answers questions about neighbours on shared addresses.
     pub(crate) resolver: Option<Resolver>,
@@ -90,9 +93,11 @@ impl Device {
         };
         xsk::probe().map_err(|error| AfxdpError::system("open AF_XDP sockets on", &name, error))?;
         let program = Program::attach(&link, config.mode, &config.steering)?;
+        let sums = Sums::of(&link, config.tx_checksum)?;
         let shared = Shared {
             queues,
             has_fragments: program.has_fragments,
+            sums,
             mode: program.mode,
             program: Mutex::new(program),
             link,
@@ -184,7 +189,7 @@ impl Shared {
             // A queue is chosen by a hash that is not ours.
             capabilities: Capabilities {
                 rx_checksum,
-                tx_checksum: TxChecksum::None,
+                tx_checksum: self.sums.capability(),
                 steering: Steering::Software,
                 packed_buffers: true,
             },

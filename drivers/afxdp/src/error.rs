@@ -29,6 +29,14 @@ pub enum AfxdpError {
         /// What there are.
         there: u32,
     },
+    /// Nobody but software fills in sums, and it was asked for.
+    #[error("{name} cannot have sums filled in: {why}: use tx-checksum=auto")]
+    NoTxChecksum {
+        /// The interface.
+        name: String,
+        /// Why not.
+        why: &'static str,
+    },
     /// Rights are missing.
     #[error(
         "not permitted to {action} {name}: it takes CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON, which root has"

@@ -5,6 +5,7 @@ use std::io;
 use crate::ethtool::Ethtool;
 use crate::netdev;
 use crate::netlink::{Link, Netlink};
+use crate::sums;
 
 pub use crate::netdev::XdpFeatures;
 
@@ -43,6 +44,8 @@ pub struct Inspection {
     pub rx_queues_max: u32,
     /// What its driver can do with XDP.
     pub xdp: Option<XdpFeatures>,
+    /// Why Freeway fills in the sums of what it sends in software; none where it leaves them to the kernel or the card.
+    pub sums_in_software: Option<&'static str>,
     /// What Linux leaves to the device, or does in its place.
     pub offloads: Offloads,
     /// The queues that flows are spread over.
@@ -97,6 +100,7 @@ pub fn inspect(name: &str) -> io::Result<Option<Inspection>> {
         rx_queues: ethtool.rx_queues().unwrap_or(link.rx_queues_max),
         rx_queues_max: link.rx_queues_max,
         xdp: netdev::xdp_features(link.index).unwrap_or(None),
+        sums_in_software: sums::in_software(&link),
         offloads: offloads_of(&ethtool),
         spread: ethtool.indirection(),
         hashes_ports: ethtool.hashes_ports(),

@@ -24,8 +24,9 @@
 //!
 //! # Checksums
 //!
-//! AF_XDP of today tells nothing about sums of received frames, so they are verified in software, and sums of sent ones
-//! are computed in software. A veth's other end leaves sums unfilled: see [`Checksum::Auto`].
+//! AF_XDP of today tells nothing about sums of received frames, so they are verified in software. A veth's other end
+//! leaves sums unfilled: see [`Checksum::Auto`]. TCP and UDP sums of sent frames are left to the kernel or the card where
+//! that is known to work, and are computed in software elsewhere: see [`TxChecksum`].
 //!
 //! # VLANs
 //!
@@ -48,13 +49,15 @@ mod port;
 mod program;
 mod questions;
 mod queue;
+mod request;
 mod reservation;
 mod resolver;
+mod sums;
 mod sys;
 mod veth;
 mod xsk;
 
-pub use config::{AfxdpConfig, BusyPoll, Checksum, CopyMode, Mode, Steering, Transport};
+pub use config::{AfxdpConfig, BusyPoll, Checksum, CopyMode, Mode, Steering, Transport, TxChecksum};
 pub use device::{Device, Share};
 pub use error::AfxdpError;
 pub use linux::{Following, LinuxRoute, LinuxSide, Routes, linux_side};

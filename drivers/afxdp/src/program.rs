@@ -25,7 +25,7 @@ use crate::sys;
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../xdp/freeway.o");
 
 /// The longest MTU at which a frame with two tags fits into one page, with what the kernel keeps beside it.
-const SINGLE_BUFFER_MTU_MAX: u32 = 3_498;
+pub(crate) const SINGLE_BUFFER_MTU_MAX: u32 = 3_498;
 
 /// `struct ip` of the program: IPv6, or IPv4 mapped into it.
 type Ip = [u8; 16];

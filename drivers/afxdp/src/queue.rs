@@ -36,6 +36,8 @@ use rustix::net::{RecvFlags, SendFlags};
 use crate::checksum;
 use crate::config::{AfxdpConfig, CopyMode};
 use crate::lent::{Held, Lent};
+use crate::request;
+use crate::sums::Sums;
 use crate::sys;
 use crate::xsk::{Sizes, Umem, Xsk};
 
@@ -64,6 +66,8 @@ pub(crate) struct Queue {
     chunk_shift: u32,
     /// Frames may lie in several chunks.
     has_fragments: bool,
+    /// Sums are left to the kernel or the card: see [`request`].
+    asks: bool,
     tx_limit: u32,
     busy_poll: bool,
     /// The device took nothing, for it has no link.
@@ -88,7 +92,7 @@ impl Queue {
         number: u32,
         queues: u32,
         frame_max: usize,
-        has_fragments: bool,
+        (has_fragments, sums): (bool, Sums),
         pool: &PacketPool,
     ) -> io::Result<Self> {
         let chunk = chunk_of(pool, frame_max, has_fragments)?;
@@ -96,7 +100,12 @@ impl Queue {
         // All queues of this core together leave it three quarters of its pool.
         let quarter = (pool.capacity() / 4 / queues.max(1)).max(1);
         let fill = (config.fill.min(quarter * per_buffer)).max(per_buffer).next_multiple_of(per_buffer);
-        let mut queue = bind(config, index, number, has_fragments, pool, chunk, fill)?;
+        let mut queue = bind(config, index, number, (has_fragments, sums.are_asked_for), pool, chunk, fill)?;
+        if sums.are_asked_for && queue.is_zero_copy() && !sums.by_card {
+            return Err(io::Error::other(
+                "the card fills in no sums of what it reads by itself: use copy=copy, or tx-checksum=auto",
+            ));
+        }
         for _ in 0..fill / per_buffer {
             let Some(packet) = pool.alloc() else { break };
             queue.post(packet, per_buffer);
@@ -295,7 +304,7 @@ impl Queue {
         for packet in from {
             let pieces = if packet.is_empty() || packet.len() > frame_max {
                 0
-            } else if !self.lent.pool().owns(packet) {
+            } else if self.takes_buffer(packet) {
                 copies += 1;
                 packet.len().div_ceil(1 << self.chunk_shift) as u32 + 1
             } else {
@@ -308,6 +317,24 @@ impl Queue {
             taken += 1;
         }
         taken
+    }
+
+    /// Whether a frame has to be copied into a buffer of the pool.
+    #[inline(always)]
+    fn takes_buffer(&self, packet: &SharedPacket) -> bool {
+        let pool = self.lent.pool();
+        if self.asks { request::takes_buffer(pool, packet, self.chunk_shift) } else { !pool.owns(packet) }
+    }
+
+    /// The frame as it can be sent: itself, or its copy in the pool.
+    #[inline(always)]
+    fn ready(&self, packet: SharedPacket) -> Option<SharedPacket> {
+        let pool = self.lent.pool();
+        match self.asks {
+            true if pool.owns(&packet) && request::is_ready(&packet, self.chunk_shift) => Some(packet),
+            true => request::prepare(pool, packet, self.chunk_shift),
+            false => own(pool, packet),
+        }
     }
 
     /// How many chunks a frame of this pool lies in.
@@ -326,7 +353,7 @@ impl Queue {
                 counters.tx_dropped_too_long += 1;
                 continue;
             }
-            let packet = match own(self.lent.pool(), packet) {
+            let packet = match self.ready(packet) {
                 Some(packet) if !packet.is_empty() => packet,
                 _ => {
                     counters.tx_errors += 1;
@@ -334,6 +361,8 @@ impl Queue {
                 }
             };
             let (mut at, end) = (packet.region_offset(), packet.region_offset() + len);
+            let asks = self.asks && packet.flags().contains(PacketFlags::CHECKSUM_REQUESTED);
+            let request = if asks { libc::XDP_TX_METADATA } else { 0 };
             // One holder for each descriptor: any of them may be done first.
             let more = (end - 1) / chunk_len - at / chunk_len;
             let mut holders: ArrayVec<SharedPacket, 32> =
@@ -347,12 +376,13 @@ impl Queue {
             for holder in holders {
                 let chunk = at >> self.chunk_shift;
                 let part = end.min((chunk + 1) << self.chunk_shift) - at;
-                let options = if at + part < end { libc::XDP_PKT_CONTD } else { 0 };
+                let options = request | if at + part < end { libc::XDP_PKT_CONTD } else { 0 };
                 self.socket.tx.insert(xdp_desc { addr: at as u64, len: part as u32, options });
                 self.held.hold(chunk, holder);
                 at += part;
             }
             counters.tx_frames += 1;
+            counters.tx_checksum_requests += u64::from(asks);
             counters.tx_bytes += len as u64;
         }
         self.socket.tx.commit();
@@ -489,14 +519,14 @@ fn bind(
     config: &AfxdpConfig,
     index: u32,
     number: u32,
-    has_fragments: bool,
+    (has_fragments, asks): (bool, bool),
     pool: &PacketPool,
     chunk: u32,
     fill: u32,
 ) -> io::Result<Queue> {
     let give_up = Instant::now() + BUSY_FOR;
     loop {
-        match try_bind(config, index, number, has_fragments, pool, chunk, fill) {
+        match try_bind(config, index, number, (has_fragments, asks), pool, chunk, fill) {
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < give_up => {
                 sleep(Duration::from_millis(20));
             }
@@ -510,13 +540,13 @@ fn try_bind(
     config: &AfxdpConfig,
     index: u32,
     number: u32,
-    has_fragments: bool,
+    (has_fragments, asks): (bool, bool),
     pool: &PacketPool,
     chunk: u32,
     fill: u32,
 ) -> io::Result<Queue> {
     let memory = pool.memory();
-    let umem = Umem { base: memory.base.as_ptr().cast(), len: memory.bytes, chunk };
+    let umem = Umem { base: memory.base.as_ptr().cast(), len: memory.bytes, chunk, has_requests: asks };
     let sizes = Sizes {
         fill: (2 * fill).next_power_of_two(),
         completion: config.tx,
@@ -545,6 +575,7 @@ fn try_bind(
         buffer_shift: pool.buffer_size().trailing_zeros(),
         chunk_shift: chunk.trailing_zeros(),
         has_fragments,
+        asks,
         tx_limit: config.tx,
         busy_poll: config.busy_poll.is_some(),
         is_down: false,

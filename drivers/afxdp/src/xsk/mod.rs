@@ -17,6 +17,7 @@ mod ring;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use freeway_wire::offload::REQUEST_LEN;
 use libc::xdp_desc;
 use rustix::net::sockopt::{
     set_xdp_rx_ring_size, set_xdp_tx_ring_size, set_xdp_umem_completion_ring_size,
@@ -42,6 +43,8 @@ pub(crate) struct Umem {
     pub(crate) len: usize,
     /// The size of the chunks it is cut into, in bytes.
     pub(crate) chunk: u32,
+    /// Whether requests stand before frames that are sent: then there is room for one before each, in its chunk.
+    pub(crate) has_requests: bool,
 }
 
 /// How many entries each ring has: powers of two.
@@ -120,6 +123,20 @@ pub(crate) fn probe() -> io::Result<()> {
     socket().map(drop)
 }
 
+/// Whether the kernel takes requests that stand before frames: whether it registers memory with room for them.
+pub(crate) fn takes_requests() -> io::Result<bool> {
+    /// On a page wherever pages have at most this size.
+    #[repr(align(65536))]
+    struct Page([u8; 1 << 16]);
+    let mut page = Box::new(Page([0; 1 << 16]));
+    let umem = Umem { base: page.0.as_mut_ptr(), len: page.0.len(), chunk: 2_048, has_requests: true };
+    // Without rings nothing is read or written, and the socket goes before the page.
+    match socket().and_then(|socket| register(socket.as_fd(), umem)) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
+        registered => registered.map(|()| true),
+    }
+}
+
 fn socket() -> io::Result<OwnedFd> {
     Ok(socket_with(AddressFamily::XDP, SocketType::RAW, SocketFlags::CLOEXEC, None)?)
 }
@@ -131,8 +148,12 @@ fn register(socket: BorrowedFd<'_>, umem: Umem) -> io::Result<()> {
         len: umem.len as u64,
         chunk_size: umem.chunk,
         headroom: 0,
-        flags: XdpUmemRegFlags::empty(),
-        tx_metadata_len: 0,
+        flags: XdpUmemRegFlags::from_bits_retain(if umem.has_requests {
+            libc::XDP_UMEM_TX_METADATA_LEN
+        } else {
+            0
+        }),
+        tx_metadata_len: if umem.has_requests { REQUEST_LEN as u32 } else { 0 },
     };
     Ok(set_xdp_umem_reg(socket, registration)?)
 }

@@ -14,9 +14,14 @@ use freeway_port::{Armed, Port, RxQueue, TxQueue};
 use crate::namespace::in_namespace;
 use crate::raw_socket::RawSocket;
 
-/// `ip` in this thread's namespace.
+/// A command in this thread's namespace.
+pub fn run(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    Command::new(words.next().unwrap()).args(words).output().unwrap().status.success()
+}
+
 fn ip(arguments: &str) -> bool {
-    Command::new("ip").args(arguments.split_whitespace()).output().unwrap().status.success()
+    run(&format!("ip {arguments}"))
 }
 
 fn pair(queues: u32) -> VethPair {

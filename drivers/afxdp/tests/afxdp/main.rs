@@ -6,3 +6,4 @@ mod device;
 mod namespace;
 mod raw_socket;
 mod steering;
+mod sums;
