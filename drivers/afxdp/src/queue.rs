@@ -362,6 +362,7 @@ impl Queue {
             };
             let (mut at, end) = (packet.region_offset(), packet.region_offset() + len);
             let asks = self.asks && packet.flags().contains(PacketFlags::CHECKSUM_REQUESTED);
+            debug_assert!(!asks || request::is_right(&packet), "the request before a frame is not its own");
             let request = if asks { libc::XDP_TX_METADATA } else { 0 };
             // One holder for each descriptor: any of them may be done first.
             let more = (end - 1) / chunk_len - at / chunk_len;

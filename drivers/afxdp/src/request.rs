@@ -50,6 +50,12 @@ pub(crate) fn prepare(pool: &PacketPool, packet: SharedPacket, chunk_shift: u32)
     Some(packet.share())
 }
 
+/// Whether the request before a frame is what its headers say.
+pub(crate) fn is_right(packet: &SharedPacket) -> bool {
+    let request = packet.before(REQUEST_LEN).and_then(ChecksumRequest::parse);
+    request.is_some() && request == ChecksumRequest::of_frame(packet.data())
+}
+
 #[inline(always)]
 fn has_room(packet: &SharedPacket, chunk_shift: u32) -> bool {
     packet.region_offset() & ((1 << chunk_shift) - 1) >= REQUEST_LEN

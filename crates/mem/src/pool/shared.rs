@@ -50,6 +50,16 @@ impl SharedPacket {
         unsafe { self.pool().data(self.place) }
     }
 
+    /// The `count` bytes of the buffer right before the data: headroom, in which the packet's one owner may have left word
+    /// for a port. `None` when there are fewer.
+    #[inline(always)]
+    pub fn before(&self, count: usize) -> Option<&[u8]> {
+        let place = self.place.truncated(0).prepended(count)?;
+        // SAFETY: needed to reach the buffer. The place begins in the headroom and ends where the data begins, so that it
+        // is valid; nobody writes to the buffer while `self` is a holder, see `data`.
+        Some(unsafe { self.pool().data(place) })
+    }
+
     /// How many bytes.
     #[inline(always)]
     pub const fn len(&self) -> usize {

@@ -36,6 +36,16 @@ fn the_headroom_is_written_without_moving_the_data() {
     assert!(packet.headroom_mut(headroom + 1).is_none());
     assert_eq!(packet.headroom_mut(headroom).unwrap().len(), headroom);
     assert_eq!(packet.headroom_mut(0).unwrap().len(), 0);
+    let packet = packet.share();
+    let mut later = packet.try_clone().unwrap();
+    later.trim_front(2);
+    assert_eq!((packet.before(6), later.before(4)), (Some(&b"before"[..]), Some(&b"reda"[..])));
+    assert_eq!(
+        (packet.before(headroom).map(<[u8]>::len), packet.before(headroom + 1)),
+        (Some(headroom), None)
+    );
+    drop(later);
+    let mut packet = packet.try_unique().unwrap();
     assert_eq!(packet.prepend(6).unwrap(), b"before");
     assert_eq!(packet.data(), b"beforedata");
 }
