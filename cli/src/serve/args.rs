@@ -148,7 +148,7 @@ flags! {
     #[group(skip)]
     Basic;
     /// The device: auto (a veth pair freeway0 with AF_XDP, else a TAP device), tap:NAME, created or opened,
-    /// afxdp:IFACE[,queues=N][,mode=native|generic|auto][,copy=auto|copy|zero], or
+    /// afxdp:IFACE[,queues=N][,mode=native|generic|auto][,copy=auto|copy|zero][,tx-checksum=auto|on|off], or
     /// memif:SOCKET[,role=server|client][,id=N][,queues=N][,secret=TEXT][,peer=untrusted|trusted][,slots=N]
     /// [default: auto]
     #[arg(long)]
