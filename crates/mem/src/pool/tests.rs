@@ -472,6 +472,7 @@ proptest! {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "Miri knows no files without a name")]
 fn shared_buffers_lie_in_a_file_of_their_own() {
     let config = PoolConfig { shared: true, ..config(16) };
     assert!(ArenaLayout::new().pool(&config).bytes() < ArenaLayout::new().pool(&self::config(16)).bytes());
