@@ -9,9 +9,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use freeway_base::{HashKey, Instant, Rng, Seed};
 use freeway_mem::{Arena, ArenaConfig, ArenaError, HugePages, PacketPool};
-use freeway_port::{Port, PortInfo, RxChecksum as PortChecksum, TxChecksum as PortTxChecksum};
+use freeway_port::{Port, PortInfo, RxChecksum as PortChecksum};
 use freeway_runtime::{Attachment, Core, Mailboxes, Relay};
-use freeway_stack::net::{Cidr, InterfaceConfig, NetError, RxChecksum, TxChecksum};
+use freeway_stack::net::{Cidr, InterfaceConfig, NetError, RxChecksum};
 use freeway_stack::stack::StackError;
 use freeway_stack::{Application, Stack, StackConfig};
 use freeway_wire::MacAddr;
@@ -281,15 +281,10 @@ fn described(info: &PortInfo) -> InterfaceConfig {
         // What the device verified is marked frame by frame.
         PortChecksum::Verified | PortChecksum::None => RxChecksum::Verify,
     };
-    let tx_checksum = match info.capabilities.tx_checksum {
-        PortTxChecksum::None => TxChecksum::None,
-        PortTxChecksum::Flagged => TxChecksum::Flagged,
-        PortTxChecksum::Requested => TxChecksum::Requested,
-    };
     InterfaceConfig {
         mtu: info.mtu,
         rx_checksum,
-        tx_checksum,
+        tx_checksum: info.capabilities.tx_checksum,
         ..InterfaceConfig::new(info.name.clone(), MacAddr(info.mac))
     }
 }

@@ -38,4 +38,5 @@ pub use arena::{Arena, ArenaConfig, ArenaError, ArenaLayout, Array, HugePages, P
 pub use burst::{BURST, RxBurst, TxBurst};
 pub use pool::{
     BufferFile, BufferMemory, Packet, PacketFlags, PacketPool, Parked, PoolConfig, PoolStats, SharedPacket,
+    TxChecksum,
 };

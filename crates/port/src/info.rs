@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use freeway_mem::TxChecksum;
+
 /// An Ethernet header with one VLAN tag, in bytes: what a frame has besides an IP packet.
 const LINK_HEADER_MAX: usize = 14 + 4;
 /// The most data a packet has, in bytes.
@@ -59,19 +61,6 @@ pub enum RxChecksum {
     /// Nothing is known: software verifies.
     #[default]
     None,
-}
-
-/// Which TCP and UDP sums the port fills in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum TxChecksum {
-    /// None: software fills them in.
-    #[default]
-    None,
-    /// Those of frames flagged `CHECKSUM_NEEDED`.
-    Flagged,
-    /// The same; and it is spared a copy where the frame is flagged `CHECKSUM_REQUESTED` too, and the request (24 bytes
-    /// in the format of `freeway_wire::offload`) stands right before it.
-    Requested,
 }
 
 /// How a device with several queues chose the queue of a frame.

@@ -30,6 +30,7 @@ mod testing;
 pub use capture::Capture;
 pub use clock::{Clock, SharedClock};
 pub use fault::{Fault, FaultConfig, FaultCounters, FaultHandle};
-pub use info::{Capabilities, PortInfo, RxChecksum, Steering, TxChecksum, mac_of};
+pub use freeway_mem::TxChecksum;
+pub use info::{Capabilities, PortInfo, RxChecksum, Steering, mac_of};
 pub use pipe::{Pipe, PipeConfig, pipe};
 pub use queue::{Armed, CounterVisit, Port, PortCounters, RxQueue, TxQueue};

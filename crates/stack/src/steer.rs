@@ -19,7 +19,7 @@
 use freeway_base::{FlowHash, HashKey};
 use freeway_wire::ethernet::{EtherType, Frame};
 use freeway_wire::ipv6::ext::{ExtensionHeaders, FragmentRepr, Kind};
-use freeway_wire::{Protocol, arp, ipv4, ipv6, vlan};
+use freeway_wire::{Protocol, arp, ipv4, ipv6};
 
 use crate::net::Addr;
 
@@ -54,15 +54,7 @@ pub fn flow_hash(key: &HashKey, local: (Addr, u16), remote: (Addr, u16)) -> Flow
 #[inline]
 pub fn home(frame: &[u8], key: &HashKey, cores: u32) -> Home {
     let Ok(view) = Frame::new_checked(frame) else { return Home::Any };
-    let (mut ethertype, mut payload) = (view.ethertype(), view.payload());
-    // A service provider's tag may stand before the customer's.
-    for _ in 0..2 {
-        if !matches!(ethertype, EtherType::VLAN | EtherType::QINQ) {
-            break;
-        }
-        let Some((tag, rest)) = payload.split_at_checked(vlan::HEADER_LEN) else { return Home::Any };
-        (ethertype, payload) = (vlan::Tag::new_unchecked(tag).ethertype(), rest);
-    }
+    let Some((ethertype, payload)) = view.untagged() else { return Home::Any };
     let found = match ethertype {
         EtherType::IPV4 => home_v4(payload),
         EtherType::IPV6 => home_v6(payload),

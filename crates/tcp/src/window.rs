@@ -75,6 +75,7 @@ impl Tcb {
     pub fn on_read(&mut self, cx: &Context<'_>, held: &Held) -> bool {
         let window = self.receive_window();
         let buffer = self.receive_buffer(cx.config, held);
+        // Nearly always so: what is mostly open cannot double.
         if window > buffer / 2 {
             return false;
         }

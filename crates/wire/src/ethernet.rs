@@ -13,7 +13,7 @@
 use core::fmt;
 
 use crate::bytes::{self, Octets, U16};
-use crate::{Error, MacAddr, Result};
+use crate::{Error, MacAddr, Result, vlan};
 
 /// Bytes of the header.
 pub const HEADER_LEN: usize = 14;
@@ -116,6 +116,21 @@ impl<T: AsRef<[u8]>> Frame<T> {
     #[inline]
     pub fn payload(&self) -> &[u8] {
         bytes::rest(self.bytes.as_ref(), HEADER_LEN)
+    }
+
+    /// What lies behind the header and up to two VLAN tags (a service provider's may stand before the customer's), and
+    /// what it is; `None` when a tag is cut off.
+    #[inline]
+    pub fn untagged(&self) -> Option<(EtherType, &[u8])> {
+        let (mut ethertype, mut payload) = (self.ethertype(), self.payload());
+        for _ in 0..2 {
+            if !matches!(ethertype, EtherType::VLAN | EtherType::QINQ) {
+                break;
+            }
+            let (tag, rest) = payload.split_at_checked(vlan::HEADER_LEN)?;
+            (ethertype, payload) = (vlan::Tag::new_unchecked(tag).ethertype(), rest);
+        }
+        Some((ethertype, payload))
     }
 }
 

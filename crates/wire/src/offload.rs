@@ -17,7 +17,7 @@
 
 use crate::checksum::Sum;
 use crate::ethernet::{EtherType, Frame};
-use crate::{Protocol, ipv4, ipv6, vlan};
+use crate::{Protocol, ipv4, ipv6};
 
 /// Bytes of a request.
 pub const REQUEST_LEN: usize = 24;
@@ -64,16 +64,10 @@ impl ChecksumRequest {
     /// For a whole Ethernet frame, with up to two VLAN tags.
     pub fn of_frame(frame: &[u8]) -> Option<Self> {
         let view = Frame::new_checked(frame).ok()?;
-        let (mut ethertype, mut payload) = (view.ethertype(), view.payload());
-        for _ in 0..2 {
-            if !matches!(ethertype, EtherType::VLAN | EtherType::QINQ) {
-                break;
+        match view.untagged()? {
+            (EtherType::IPV4 | EtherType::IPV6, packet) => {
+                Self::of_packet(packet, frame.len() - packet.len())
             }
-            let (tag, rest) = payload.split_at_checked(vlan::HEADER_LEN)?;
-            (ethertype, payload) = (vlan::Tag::new_unchecked(tag).ethertype(), rest);
-        }
-        match ethertype {
-            EtherType::IPV4 | EtherType::IPV6 => Self::of_packet(payload, frame.len() - payload.len()),
             _ => None,
         }
     }

@@ -7,21 +7,14 @@
 use freeway_wire::Protocol;
 use freeway_wire::checksum::Sum;
 use freeway_wire::ethernet::{EtherType, Frame};
-use freeway_wire::{ipv4, ipv6, vlan};
+use freeway_wire::{ipv4, ipv6};
 
 /// Whether `frame` carries TCP or UDP whose sum was left unfilled, in a packet that is right otherwise: its IPv4
 /// header's sum, if it has one, is verified.
 #[inline]
 pub(crate) fn is_unfilled(frame: &[u8]) -> bool {
     let Ok(view) = Frame::new_checked(frame) else { return false };
-    let (mut ethertype, mut payload) = (view.ethertype(), view.payload());
-    for _ in 0..2 {
-        if !matches!(ethertype, EtherType::VLAN | EtherType::QINQ) {
-            break;
-        }
-        let Some((tag, rest)) = payload.split_at_checked(vlan::HEADER_LEN) else { return false };
-        (ethertype, payload) = (vlan::Tag::new_unchecked(tag).ethertype(), rest);
-    }
+    let Some((ethertype, payload)) = view.untagged() else { return false };
     match ethertype {
         EtherType::IPV4 => ipv4::Packet::new_checked(payload).is_ok_and(|packet| {
             !packet.is_fragment()

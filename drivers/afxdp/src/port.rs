@@ -171,15 +171,12 @@ impl TxQueue for Afxdp {
 impl Port for Afxdp {
     /// Opens the sockets over the pool's memory, and has the XDP program send them what is Freeway's.
     fn attach(&mut self, pool: &PacketPool) -> io::Result<()> {
-        let Shared { config, link, has_fragments, sums, .. } = &*self.shared;
         let frame_max = self.info.frame_max();
         let queues = self.numbers.len() as u32;
         self.queues = self
             .numbers
             .iter()
-            .map(|&number| {
-                Queue::open(config, link.index, number, queues, frame_max, (*has_fragments, *sums), pool)
-            })
+            .map(|&number| Queue::open(&self.shared, number, queues, frame_max, pool))
             .collect::<io::Result<_>>()?;
         self.asking = self.shared.resolver.as_ref().map(Resolver::join).transpose()?;
         if self.queues.len() > 1 || self.asking.is_some() {

@@ -35,9 +35,9 @@ use rustix::net::{RecvFlags, SendFlags};
 
 use crate::checksum;
 use crate::config::{AfxdpConfig, CopyMode};
+use crate::device::Shared;
 use crate::lent::{Held, Lent};
 use crate::request;
-use crate::sums::Sums;
 use crate::sys;
 use crate::xsk::{Sizes, Umem, Xsk};
 
@@ -85,22 +85,22 @@ enum Partial {
 }
 
 impl Queue {
-    /// Opens a socket on queue `number` of interface `index`, over `pool`; so many `queues` share the pool.
+    /// Opens a socket on queue `number` of a device, over `pool`; so many `queues` share the pool.
     pub(crate) fn open(
-        config: &AfxdpConfig,
-        index: u32,
+        device: &Shared,
         number: u32,
         queues: u32,
         frame_max: usize,
-        (has_fragments, sums): (bool, Sums),
         pool: &PacketPool,
     ) -> io::Result<Self> {
+        let &Shared { ref config, ref link, has_fragments, sums, .. } = device;
         let chunk = chunk_of(pool, frame_max, has_fragments)?;
         let per_buffer = if has_fragments { pool.buffer_size() / chunk } else { 1 };
         // All queues of this core together leave it three quarters of its pool.
         let quarter = (pool.capacity() / 4 / queues.max(1)).max(1);
         let fill = (config.fill.min(quarter * per_buffer)).max(per_buffer).next_multiple_of(per_buffer);
-        let mut queue = bind(config, index, number, (has_fragments, sums.are_asked_for), pool, chunk, fill)?;
+        let place = Place { index: link.index, number, chunk, fill, has_fragments, asks: sums.are_asked_for };
+        let mut queue = bind(config, pool, &place)?;
         if sums.are_asked_for && queue.is_zero_copy() && !sums.by_card {
             return Err(io::Error::other(
                 "the card fills in no sums of what it reads by itself: use copy=copy, or tx-checksum=auto",
@@ -515,37 +515,36 @@ fn chunk_of(pool: &PacketPool, frame_max: usize, has_fragments: bool) -> io::Res
     Ok(chunk)
 }
 
-/// Opens the socket and binds it, as soon as a predecessor has let go of the queue.
-fn bind(
-    config: &AfxdpConfig,
+/// Where a socket is to be bound, and how its memory is cut.
+struct Place {
+    /// The interface.
     index: u32,
+    /// Its receive queue.
     number: u32,
-    (has_fragments, asks): (bool, bool),
-    pool: &PacketPool,
+    /// The size of a chunk, in bytes.
     chunk: u32,
+    /// Chunks that lie with the device.
     fill: u32,
-) -> io::Result<Queue> {
+    has_fragments: bool,
+    asks: bool,
+}
+
+/// Opens the socket and binds it, as soon as a predecessor has let go of the queue.
+fn bind(config: &AfxdpConfig, pool: &PacketPool, place: &Place) -> io::Result<Queue> {
     let give_up = Instant::now() + BUSY_FOR;
     loop {
-        match try_bind(config, index, number, (has_fragments, asks), pool, chunk, fill) {
+        match try_bind(config, pool, place) {
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < give_up => {
                 sleep(Duration::from_millis(20));
             }
-            Err(error) => return Err(advise(error, number)),
+            Err(error) => return Err(advise(error, place.number)),
             Ok(queue) => return Ok(queue),
         }
     }
 }
 
-fn try_bind(
-    config: &AfxdpConfig,
-    index: u32,
-    number: u32,
-    (has_fragments, asks): (bool, bool),
-    pool: &PacketPool,
-    chunk: u32,
-    fill: u32,
-) -> io::Result<Queue> {
+fn try_bind(config: &AfxdpConfig, pool: &PacketPool, place: &Place) -> io::Result<Queue> {
+    let &Place { index, number, chunk, fill, has_fragments, asks } = place;
     let memory = pool.memory();
     let umem = Umem { base: memory.base.as_ptr().cast(), len: memory.bytes, chunk, has_requests: asks };
     let sizes = Sizes {

@@ -72,8 +72,8 @@ use crate::arena::{Arena, ArenaError, SectionShape};
 use inner::Inner;
 pub use packet::Packet;
 pub use parked::Parked;
-pub use place::PacketFlags;
 use place::{INDEX_MAX, OFFSET_MAX, Place};
+pub use place::{PacketFlags, TxChecksum};
 pub use raw::{BufferFile, BufferMemory};
 pub use shared::SharedPacket;
 

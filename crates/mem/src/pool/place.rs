@@ -40,6 +40,21 @@ bitflags! {
     }
 }
 
+/// Which TCP and UDP sums a port fills in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum TxChecksum {
+    /// None: software fills them in.
+    #[default]
+    None,
+    /// Those of frames flagged [`CHECKSUM_NEEDED`](PacketFlags::CHECKSUM_NEEDED).
+    Flagged,
+    /// The same; and the port is spared a copy where a frame is flagged
+    /// [`CHECKSUM_REQUESTED`](PacketFlags::CHECKSUM_REQUESTED) too, and the request (24 bytes in the format of
+    /// `freeway_wire::offload`) stands right before it. The stack writes it; where the headroom has no place for it,
+    /// software fills the sum in.
+    Requested,
+}
+
 impl PacketFlags {
     /// The flags of a copy: what stands before the data is not copied.
     #[inline]

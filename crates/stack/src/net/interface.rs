@@ -5,12 +5,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use freeway_mem::{Packet, PacketFlags, SharedPacket, TxBurst};
+use freeway_mem::{Packet, PacketFlags, SharedPacket, TxBurst, TxChecksum};
 use freeway_wire::MacAddr;
 use freeway_wire::ethernet::EtherType;
 
 use super::address::Cidr;
-use super::offload::{self, TxChecksum};
+use super::offload;
 
 /// What to make of the checksums of frames that the port does not vouch for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -7,19 +7,6 @@
 use freeway_mem::{Packet, PacketFlags};
 use freeway_wire::offload::{ChecksumRequest, REQUEST_LEN};
 
-/// Which TCP and UDP sums an interface's port fills in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum TxChecksum {
-    /// None: software fills them in.
-    #[default]
-    None,
-    /// Those of frames flagged `CHECKSUM_NEEDED`.
-    Flagged,
-    /// Those of frames before which a request stands ([`freeway_wire::offload`]), flagged `CHECKSUM_REQUESTED` too. Where
-    /// the headroom has no place for one, software fills the sum in.
-    Requested,
-}
-
 /// Writes the request of a frame behind whose link header of `link_len` bytes an IP packet begins.
 #[inline]
 pub(super) fn request(frame: &mut Packet, link_len: usize) {

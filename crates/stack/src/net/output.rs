@@ -9,7 +9,7 @@
 use core::net::IpAddr;
 
 use freeway_base::Instant;
-use freeway_mem::{Packet, SharedPacket, TxBurst};
+use freeway_mem::{Packet, SharedPacket, TxBurst, TxChecksum};
 use freeway_wire::MacAddr;
 use freeway_wire::ethernet::EtherType;
 use thiserror::Error;
@@ -18,7 +18,6 @@ use super::address::{Addr, bits};
 use super::header::IpHeader;
 use super::interface::{Interface, LinkHeader};
 use super::neighbor::{Hop, Key, Passage, State};
-use super::offload::TxChecksum;
 use super::setup::is_host;
 use super::{IfaceId, Net};
 
