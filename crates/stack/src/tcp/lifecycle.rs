@@ -220,6 +220,10 @@ impl<S: Copy + Default + 'static> TcpHost<S> {
     pub(crate) fn release(&mut self, index: u32) -> Option<S> {
         self.leave(index);
         let connection = self.connections.live_mut(index)?;
+        debug_assert!(
+            connection.socket.flags.contains(Flags::DETACHED),
+            "a record that was let go would seem live"
+        );
         self.store.clear(&mut connection.socket.queues);
         let (app, profile) = (connection.app, connection.socket.profile);
         self.listeners.let_go(profile);

@@ -245,8 +245,30 @@ const _: () = assert!(size_of::<Socket>() <= 56);
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use freeway_base::Duration;
+    use freeway_mem::{Arena, ArenaLayout};
+
+    #[test]
+    fn a_record_says_whether_its_place_is_taken() {
+        let capacity = 2;
+        let layout = Slab::<Connection<u64>>::plan(ArenaLayout::new(), capacity);
+        let mut arena = Arena::heap(layout.bytes()).unwrap();
+        let mut table = Slab::new(&mut arena, "connections", capacity, |_| Connection::vacant()).unwrap();
+        assert!((0..=capacity).all(|index| table.live(index).is_none()), "never taken");
+        let mut taken = Connection { app: 7, ..Connection::vacant() };
+        taken.socket.flags = Flags::empty();
+        let index = table.insert(taken).ok().unwrap();
+        assert_eq!(table.live_mut(index).unwrap().app, 7);
+        // It is over, and the application has not heard of it yet.
+        table.live_mut(index).unwrap().socket.flags.insert(Flags::DETACHED);
+        assert_eq!(table.live(index).unwrap().app, 7);
+        assert!(table.remove(index));
+        assert!(table.live(index).is_none() && table.live_mut(index).is_none());
+        assert_eq!(table.slot(index).unwrap().app, 7, "what it held lies there still");
+    }
 
     #[test]
     fn reasons_survive_among_the_flags() {
